@@ -1,0 +1,75 @@
+/**
+ * Schema: what is known of a type's fields: what each may hold, how it is printed when it is empty, how lists and maps
+ * merge, its protobuf number. Built-in kinds' schemas are generated (see api/facts.ts); a custom resource's is read
+ * from its definition. Decoding, defaulting, patching, applying, diffing and OpenAPI all read this one value.
+ */
+
+/** A leaf. `any`: whatever JSON (RawExtension, JSON); `fields`: FieldsV1. Times and quantities are strings on the wire. */
+export interface ScalarSchema {
+  readonly type:
+    | "string"
+    | "boolean"
+    | "int32"
+    | "int64"
+    | "float64"
+    | "bytes"
+    | "time"
+    | "microTime"
+    | "duration"
+    | "quantity"
+    | "intOrString"
+    | "any"
+    | "fields";
+}
+export interface ListSchema {
+  readonly type: "list";
+  readonly items: Schema;
+  /** How server-side apply merges: whole, by value, by `keys`. */
+  readonly listType: "atomic" | "set" | "map";
+  /** For "map": the fields that identify an item. */
+  readonly keys: readonly string[];
+}
+export interface MapSchema {
+  readonly type: "map";
+  readonly values: Schema;
+  readonly mapType: "granular" | "atomic";
+}
+export interface ObjectSchema {
+  readonly type: "object";
+  /** Upstream's name of the type, for example "io.k8s.api.core.v1.PodSpec". */
+  readonly name: string;
+  readonly mapType: "granular" | "atomic";
+  /** By JSON name, in the order in which Go prints them; fields of inlined structs stand among them. */
+  readonly fields: ReadonlyMap<string, Field>;
+  /** Union types: discriminator and members where declared. */
+  readonly unions?: readonly {
+    readonly discriminator?: string;
+    readonly fields: readonly string[];
+  }[];
+}
+export type Schema = ScalarSchema | ListSchema | MapSchema | ObjectSchema;
+
+export interface Field {
+  readonly name: string;
+  readonly schema: Schema;
+  /**
+   * When an absent or empty value is left out: "never" (Go prints "", 0, false, null, {}), "empty" (omitempty: empty
+   * strings, zero numbers, false, empty lists and maps, nil pointers; structs are printed all the same), "zero"
+   * (omitzero: also zero structs).
+   */
+  readonly omit: "never" | "empty" | "zero";
+  /** A Go pointer: absent and zero differ. */
+  readonly pointer: boolean;
+  /** OpenAPI's `required`. */
+  readonly required: boolean;
+  /** The `+default` marker's JSON value. */
+  readonly default?: unknown;
+  readonly enum?: readonly string[];
+  /** Protobuf field number; 0: none. */
+  readonly proto: number;
+  /** The number of the protobuf message that holds this field, where Go inlines a struct that protobuf nests. */
+  readonly protoInline?: { readonly name: string; readonly number: number };
+  /** Strategic merge patch. */
+  readonly patchStrategy?: readonly ("merge" | "replace" | "retainKeys")[];
+  readonly patchMergeKey?: string;
+}

@@ -1,0 +1,42 @@
+import type { Bytes } from "./stream.ts";
+
+/** What a certificate says, or shall say. */
+export interface CertificateFacts {
+  /** CN. */
+  readonly user: string;
+  /** O. */
+  readonly groups: readonly string[];
+  /** DNS names and IP addresses. */
+  readonly names: readonly string[];
+  readonly uses: readonly ("client auth" | "server auth" | "ca")[];
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** Keys and certificates are PEM (keys PKCS #8). */
+export interface Crypto {
+  secret(count: number): Bytes;
+  /** SHA-256. */
+  digest(bytes: Bytes): Bytes;
+  /** In constant time. */
+  equal(a: Bytes, b: Bytes): boolean;
+  generateKey(
+    algorithm: "ES256" | "RS256",
+  ): Promise<{ readonly privateKey: string; readonly publicKey: string }>;
+  /** JOSE signatures: ES256 as r||s, RS256 PKCS #1; the algorithm follows the key. */
+  sign(privateKey: string, bytes: Bytes): Promise<Bytes>;
+  verify(publicKey: string, bytes: Bytes, signature: Bytes): Promise<boolean>;
+  /** A certificate for `publicKey`, signed `by` a CA (its PEM certificate and private key). */
+  issue(
+    facts: CertificateFacts,
+    publicKey: string,
+    by: { readonly certificate?: string; readonly privateKey: string },
+  ): Promise<string>;
+  readCertificate(pem: string): CertificateFacts;
+  /** The leaf's facts if the chain leads to one of `roots` and is valid at the moment; else why not. */
+  judge(
+    chain: readonly Bytes[],
+    roots: string,
+    atMs: number,
+  ): CertificateFacts | { readonly refused: string };
+}

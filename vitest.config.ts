@@ -1,0 +1,10 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["src/**/*.test.ts", "test/*.test.ts"],
+    pool: "threads",
+    testTimeout: 20_000,
+    reporters: ["default"],
+  },
+});
