@@ -1,0 +1,128 @@
+/**
+ * Resource: everything the rest of the system may know about a kind, in one value. What upstream's modules state as facts
+ * (schema, names, verbs, subresources) comes from the generated tables; a kind's file adds what is special: columns,
+ * selectable fields and the strategy. The registry does what is law for every kind (see Strategy).
+ */
+import type { FieldError } from "#machinery/field-error.ts";
+import type { ApiObject } from "#machinery/meta.ts";
+import type { ObjectSchema } from "#machinery/schema.ts";
+import { kindSchema, type ResourceFacts, resourceFactsOf } from "./facts.ts";
+
+/** The identity of a kind: enough for a client. The type parameter is the object's TypeScript type. */
+export interface Kind<T extends ApiObject = ApiObject> {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly namespaced: boolean;
+  /** Never set: carries T through inference. */
+  readonly objectType?: T;
+}
+
+/** A column of `kubectl get`. Cells are made by the server. */
+export interface PrinterColumn<T> {
+  readonly name: string;
+  readonly type?: "string" | "integer" | "number" | "boolean" | "date";
+  readonly format?: string;
+  /** 0: always shown; 1: with -o wide. */
+  readonly priority?: 0 | 1;
+  readonly description?: string;
+  /** `now`: milliseconds since the epoch, for ages. */
+  readonly value: (object: T, now: number) => string | number | boolean | null | undefined;
+}
+
+/** What a strategy may ask while a request is worked on. */
+export interface StrategyContext {
+  readonly now: number;
+  readonly user: string;
+}
+
+/**
+ * What is special about a kind. Law, and so not here: uid, creation time, generation, resourceVersion, managed fields, status
+ * isolation (where there is a status subresource: writes to the object keep the old status, writes to status keep all else),
+ * metadata validation and immutability, no-op updates.
+ */
+export interface Strategy<T extends ApiObject> {
+  /** Defaults that the schema's markers do not say. Called on every decoded object, also on what is read from the store. */
+  readonly defaults?: (object: T) => void;
+  readonly prepareForCreate?: (object: T, context: StrategyContext) => void;
+  readonly prepareForUpdate?: (object: T, old: T, context: StrategyContext) => void;
+  readonly prepareForStatusUpdate?: (object: T, old: T, context: StrategyContext) => void;
+  readonly validate?: (object: T) => FieldError[];
+  readonly validateUpdate?: (object: T, old: T) => FieldError[];
+  readonly validateStatusUpdate?: (object: T, old: T) => FieldError[];
+  readonly warnings?: (object: T, old: T | undefined) => string[];
+  /** Which names are allowed; default "subdomain" (RFC 1123). */
+  readonly nameFormat?: "subdomain" | "label" | "rfc1035label" | "pathSegment";
+  /** Bump metadata.generation when anything but metadata and status changed. Default false. */
+  readonly tracksGeneration?: boolean;
+  /** PUT to a name that is not there creates it. */
+  readonly allowCreateOnUpdate?: boolean;
+  /** PUT without a resourceVersion is fine. Default true. */
+  readonly allowUnconditionalUpdate?: boolean;
+  /** Seconds between the delete request and the removal by the kubelet (Pods); undefined: removed at once. */
+  readonly gracePeriodSeconds?: (object: T, asked: number | undefined) => number | undefined;
+  /** Finalizers that every new object gets, or that are kept in spec (Namespace). */
+  readonly specFinalizers?: boolean;
+}
+
+export interface Resource<T extends ApiObject = ApiObject> extends Kind<T> {
+  readonly singular: string;
+  readonly shortNames: readonly string[];
+  readonly categories: readonly string[];
+  readonly verbs: readonly string[];
+  readonly facts: ResourceFacts;
+  /** Lazily decoded. */
+  readonly schema: ObjectSchema;
+  /** Field selectors beyond metadata.name and metadata.namespace: label → value as a string. */
+  readonly selectableFields: Readonly<Record<string, (object: T) => string>>;
+  /** Without any: NAME and AGE. The first, NAME, is always there and not listed. */
+  readonly printerColumns: readonly PrinterColumn<T>[];
+  readonly strategy: Strategy<T>;
+  /** Key prefix in the store without a trailing slash, upstream's: "/registry/pods". */
+  readonly storagePrefix: string;
+}
+
+export interface ResourceDefinition<T extends ApiObject> {
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+  readonly selectableFields?: Readonly<Record<string, (object: T) => string>>;
+  readonly printerColumns?: readonly PrinterColumn<T>[];
+  readonly strategy?: Strategy<T>;
+  /** Where upstream's differs from /registry/<plural>. */
+  readonly storagePrefix?: string;
+}
+
+export function defineResource<T extends ApiObject>(
+  definition: ResourceDefinition<T>,
+): Resource<T> {
+  const { group, version, plural } = definition;
+  const facts = resourceFactsOf(group, version, plural);
+  if (facts === undefined) throw new Error(`no facts about ${plural} of ${group}/${version}`);
+  return {
+    group,
+    version,
+    plural,
+    kind: facts.kind,
+    namespaced: facts.namespaced,
+    singular: facts.singular,
+    shortNames: facts.shortNames,
+    categories: facts.categories,
+    verbs: facts.verbs,
+    facts,
+    get schema() {
+      const schema = kindSchema(group, version, facts.kind);
+      if (schema === undefined)
+        throw new Error(`no schema of ${facts.kind} of ${group}/${version}`);
+      return schema;
+    },
+    selectableFields: definition.selectableFields ?? {},
+    printerColumns: definition.printerColumns ?? [],
+    strategy: definition.strategy ?? {},
+    storagePrefix: definition.storagePrefix ?? `/registry/${plural}`,
+  };
+}
+
+export const apiVersionOf = (kind: { readonly group: string; readonly version: string }): string =>
+  kind.group === "" ? kind.version : `${kind.group}/${kind.version}`;
