@@ -1,0 +1,28 @@
+/** Builds dist/: the `wherry` program as one file. Runs in `prepare`, so it is quick and needs nothing but esbuild. */
+import { existsSync } from "node:fs";
+import { chmod } from "node:fs/promises";
+import { build } from "esbuild";
+
+if (existsSync("src/main/wherry.ts")) {
+  await build({
+    entryPoints: { wherry: "src/main/wherry.ts" },
+    outdir: "dist",
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    platform: "node",
+    target: "node20",
+    format: "esm",
+    splitting: true,
+    chunkNames: "chunks/[name]-[hash]",
+    // lmdb is a native module; it is resolved at run time, where npm put it.
+    external: ["lmdb"],
+    // Bundled CommonJS packages call require().
+    banner: {
+      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+    },
+    sourcemap: "linked",
+    legalComments: "none",
+    logLevel: "warning",
+  });
+  await chmod("dist/wherry.mjs", 0o755);
+}
