@@ -10,6 +10,7 @@ const components = [
   "control-plane/controllers",
   "node/kubelet",
   "node/proxy",
+  "node/image",
   "addons/dns",
 ];
 const boxes = [...base, "control-plane/store", "control-plane/apiserver", ...components];

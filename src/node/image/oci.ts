@@ -1,0 +1,108 @@
+/** OCI images: the documents of an image layout (image-spec v1), and the names that images go by. */
+
+export interface Blob {
+  /** "sha256:…" */
+  readonly digest: string;
+  readonly sizeBytes: number;
+}
+export interface Layer extends Blob {
+  readonly mediaType: string;
+  /** Digest of the uncompressed tar: the same as `digest` if it is not compressed. */
+  readonly diffId: string;
+}
+export interface ImageConfig {
+  readonly entrypoint: readonly string[];
+  readonly command?: readonly string[];
+  readonly env: readonly string[];
+  readonly workingDirectory?: string;
+  readonly user?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly exposedPorts?: readonly string[];
+}
+
+export const tarLayerType = "application/vnd.oci.image.layer.v1.tar";
+const configType = "application/vnd.oci.image.config.v1+json";
+const manifestType = "application/vnd.oci.image.manifest.v1+json";
+
+const encodeJson = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+
+/** The configuration document. Without a creation time, so that equal input gives an equal image. */
+export function imageConfigDocument(
+  architecture: string,
+  config: ImageConfig,
+  layers: readonly Layer[],
+): Uint8Array {
+  return encodeJson({
+    architecture,
+    os: "linux",
+    config: {
+      ...(config.user === undefined ? {} : { User: config.user }),
+      ...(config.exposedPorts === undefined
+        ? {}
+        : { ExposedPorts: Object.fromEntries(config.exposedPorts.map((port) => [port, {}])) }),
+      Env: config.env,
+      Entrypoint: config.entrypoint,
+      ...(config.command === undefined ? {} : { Cmd: config.command }),
+      ...(config.workingDirectory === undefined ? {} : { WorkingDir: config.workingDirectory }),
+      ...(config.labels === undefined ? {} : { Labels: config.labels }),
+    },
+    rootfs: { type: "layers", diff_ids: layers.map((layer) => layer.diffId) },
+    history: layers.map(() => ({ created_by: "wherry image build" })),
+  });
+}
+
+export function manifestDocument(config: Blob, layers: readonly Layer[]): Uint8Array {
+  return encodeJson({
+    schemaVersion: 2,
+    mediaType: manifestType,
+    config: { mediaType: configType, digest: config.digest, size: config.sizeBytes },
+    layers: layers.map((layer) => ({
+      mediaType: layer.mediaType,
+      digest: layer.digest,
+      size: layer.sizeBytes,
+    })),
+  });
+}
+
+/** index.json of an archive that holds one image under one name. */
+export function indexDocument(manifest: Blob, reference: string): Uint8Array {
+  return encodeJson({
+    schemaVersion: 2,
+    manifests: [
+      {
+        mediaType: manifestType,
+        digest: manifest.digest,
+        size: manifest.sizeBytes,
+        annotations: {
+          "io.containerd.image.name": reference,
+          "org.opencontainers.image.ref.name": reference.slice(reference.lastIndexOf(":") + 1),
+        },
+      },
+    ],
+  });
+}
+
+export const layoutDocument = (): Uint8Array => encodeJson({ imageLayoutVersion: "1.0.0" });
+
+/** Where a blob lies in a layout. */
+export const blobPath = (digest: string): string => `blobs/${digest.replace(":", "/")}`;
+
+const referenceForm =
+  /^(?:[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?::\d+)?\/)*[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$/i;
+
+/**
+ * A name as people write it, in full, as docker and containerd spell it: `web` → `docker.io/library/web:latest`.
+ * Undefined if it is no image name.
+ */
+export function normalizeReference(name: string): string | undefined {
+  if (!referenceForm.test(name)) return undefined;
+  const slash = name.indexOf("/");
+  const first = slash < 0 ? "" : name.slice(0, slash);
+  const hasRegistry = first.includes(".") || first.includes(":") || first === "localhost";
+  let full = name;
+  if (!hasRegistry) full = slash < 0 ? `docker.io/library/${name}` : `docker.io/${name}`;
+  const repository = full.replace(/@.*$/, "").replace(/:[^/:]*$/, "");
+  if (repository !== repository.toLowerCase()) return undefined;
+  const lastPart = full.slice(full.lastIndexOf("/") + 1);
+  return lastPart.includes(":") || lastPart.includes("@") ? full : `${full}:latest`;
+}
