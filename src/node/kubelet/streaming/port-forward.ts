@@ -97,14 +97,22 @@ async function splice(
 async function forwardOne(
   forward: PortForward,
   port: number,
-  client: Duplex,
+  client: Pick<Duplex, "read" | "write" | "end">,
+  clientCut: Promise<unknown>,
 ): Promise<string | undefined> {
   let pod: Duplex | undefined;
+  let over = false;
+  // A pod that says nothing would else keep its side open for a client that has gone.
+  void clientCut.then(() => {
+    if (!over) pod?.abort(new Error("the client closed its connection"));
+  });
   try {
     pod = await forward.connect(port);
     await splice(client, pod);
+    over = true;
     return undefined;
   } catch (error) {
+    over = true;
     const reason = error instanceof Error ? error : new Error(String(error));
     pod?.abort(reason);
     return `error forwarding port ${port} to pod ${forward.podName}, uid ${forward.podUid}: ${reason.message}`;
@@ -180,7 +188,7 @@ class StreamPairs {
   }
 
   async #run(port: number, data: SpdyStream, error: SpdyStream): Promise<void> {
-    const failure = await forwardOne(this.#forward, port, data);
+    const failure = await forwardOne(this.#forward, port, data, data.cut);
     if (failure !== undefined) {
       this.#context.log.write("info", failure);
       // The connection itself may be what broke; then nobody is left to tell.
@@ -224,24 +232,25 @@ function serveChannels(
     }
     for (const pipe of pipes) pipe.end();
   };
+  const reading = readLoop().catch((error: unknown) => {
+    const broken = error instanceof Error ? error : new Error(String(error));
+    for (const pipe of pipes) pipe.fail(broken);
+  });
   const one = async (port: number, index: number, pipe: BytePipe): Promise<void> => {
     const [data, error] = [writer(index * 2), writer(index * 2 + 1)];
     const portBytes: Bytes = Uint8Array.of(port & 255, port >> 8);
     await data.write(portBytes);
     await error.write(portBytes);
-    const failure = await forwardOne(forward, port, {
+    const client = {
       read: () => pipe.read(),
-      write: (bytes) => data.write(bytes),
+      write: (bytes: Bytes) => data.write(bytes),
+      // Upstream: channels cannot half-close; when the pod is done, so is the channel.
       end: () => pipe.end(),
-      abort: (reason) => pipe.fail(reason),
-    });
+    };
+    const failure = await forwardOne(forward, port, client, reading);
     if (failure !== undefined) await error.write(new TextEncoder().encode(failure));
   };
   const running = pipes.map((pipe, index) => one(ports[index] ?? 0, index, pipe));
-  readLoop().catch((error: unknown) => {
-    const broken = error instanceof Error ? error : new Error(String(error));
-    for (const pipe of pipes) pipe.fail(broken);
-  });
   void Promise.allSettled(running).then((ends) => {
     for (const end of ends) {
       if (end.status === "rejected") {

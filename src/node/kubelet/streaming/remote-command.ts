@@ -192,7 +192,7 @@ interface RemoteStatus {
   readonly message?: string;
   readonly reason?: string;
   readonly details?: {
-    readonly causes: readonly { readonly reason: string; readonly message: string }[];
+    readonly causes: readonly { readonly reason?: string; readonly message: string }[];
   };
   readonly code?: number;
 }
@@ -209,7 +209,7 @@ const internalError = (message: string): RemoteStatus => ({
   status: "Failure",
   message: `Internal error occurred: ${message}`,
   reason: "InternalError",
-  details: { causes: [{ reason: "", message }] },
+  details: { causes: [{ message }] },
   code: 500,
 });
 
