@@ -1,0 +1,3 @@
+module wherry/tools/facts
+
+go 1.26
