@@ -20,6 +20,13 @@ export interface ScalarSchema {
     | "intOrString"
     | "any"
     | "fields";
+  /** Upstream's name of the type, where it has alternatives. */
+  readonly name?: string;
+  /**
+   * For "any" of a known shape (JSONSchemaPropsOrBool …): JSON holds the value of one of these fields bare, protobuf a
+   * message of them.
+   */
+  readonly alternatives?: readonly Field[];
 }
 export interface ListSchema {
   readonly type: "list";
@@ -28,6 +35,10 @@ export interface ListSchema {
   readonly listType: "atomic" | "set" | "map";
   /** For "map": the fields that identify an item. */
   readonly keys: readonly string[];
+  /** Atomic because nothing is said: OpenAPI does not print it. */
+  readonly implied?: true;
+  /** Protobuf holds the items in a message of its own, as its field 1. */
+  readonly protoWrapped?: true;
 }
 export interface MapSchema {
   readonly type: "map";
@@ -64,11 +75,17 @@ export interface Field {
   readonly required: boolean;
   /** The `+default` marker's JSON value. */
   readonly default?: unknown;
+  /** The allowed strings; of a list or map: its items'. */
   readonly enum?: readonly string[];
   /** Protobuf field number; 0: none. */
   readonly proto: number;
   /** The number of the protobuf message that holds this field, where Go inlines a struct that protobuf nests. */
-  readonly protoInline?: { readonly name: string; readonly number: number };
+  readonly protoInline?: {
+    readonly name: string;
+    readonly number: number;
+    /** A further message inside that one (NamedRuleWithOperations). */
+    readonly inner?: { readonly name: string; readonly number: number };
+  };
   /** Strategic merge patch. */
   readonly patchStrategy?: readonly ("merge" | "replace" | "retainKeys")[];
   readonly patchMergeKey?: string;
