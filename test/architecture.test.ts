@@ -42,7 +42,6 @@ const packages: Readonly<Record<string, string>> = {
   lmdb: "adapters/nodejs",
   protobufjs: "adapters/nodejs",
   yaml: "machinery/yaml.ts",
-  "dns-packet": "addons/dns",
 };
 
 const pure = (file: string): boolean => !/^src\/(adapters|main)\//.test(file);

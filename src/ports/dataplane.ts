@@ -50,17 +50,11 @@ export interface RouteFact {
   readonly destination: string;
   readonly gateway?: string;
 }
-/** An address that this host answers for itself (the DNS service's VIP, say). */
-export interface LocalAddressFact {
-  readonly type: "localAddress";
-  readonly address: string;
-}
 export type DataplaneFact =
   | ServiceFact
   | HostPortFact
   | MasqueradeFact
-  | RouteFact
-  | LocalAddressFact;
+  | RouteFact;
 
 export interface Dataplane {
   /** One atomic change as seen by packets; undefined deletes. Only what really changed is touched. */

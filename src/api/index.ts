@@ -1,0 +1,35 @@
+/** The built-in kinds that the API server serves, in the order of their groups: one line a kind. */
+import { Deployment } from "./apps/v1/deployment.ts";
+import { ReplicaSet } from "./apps/v1/replicaset.ts";
+import { Lease } from "./coordination/v1/lease.ts";
+import { ConfigMap } from "./core/v1/configmap.ts";
+import { Endpoints } from "./core/v1/endpoints.ts";
+import { Event } from "./core/v1/event.ts";
+import { Namespace } from "./core/v1/namespace.ts";
+import { Node } from "./core/v1/node.ts";
+import { Pod } from "./core/v1/pod.ts";
+import { Secret } from "./core/v1/secret.ts";
+import { Service } from "./core/v1/service.ts";
+import { ServiceAccount } from "./core/v1/serviceaccount.ts";
+import { EndpointSlice } from "./discovery/v1/endpointslice.ts";
+import { Event as EventsEvent } from "./events/v1/event.ts";
+import type { Resource } from "./resource.ts";
+import { PriorityClass } from "./scheduling/v1/priorityclass.ts";
+
+export const builtInResources: readonly Resource[] = [
+  ConfigMap,
+  Endpoints,
+  Event,
+  Namespace,
+  Node,
+  Pod,
+  Secret,
+  Service,
+  ServiceAccount,
+  Deployment,
+  ReplicaSet,
+  EventsEvent,
+  Lease,
+  EndpointSlice,
+  PriorityClass,
+] as readonly unknown[] as readonly Resource[];

@@ -1,0 +1,173 @@
+/**
+ * Proxy: keeps the node's dataplane true to the Services: reads Services and EndpointSlices, writes dataplane facts, nothing else.
+ * Changes that arrive while the kernel is being told are gathered and told together.
+ */
+import { Service } from "#api/core/v1/service.ts";
+import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
+import type { Informers } from "#client/informer.ts";
+import { type ApiObject, keyOf, type Stored } from "#machinery/meta.ts";
+import type { Clock } from "#ports/clock.ts";
+import type { Dataplane, DataplaneFact } from "#ports/dataplane.ts";
+import type { Log } from "#ports/log.ts";
+import { serviceFacts, serviceNameLabel } from "./service-facts.ts";
+
+const retryMsMin = 1000;
+const retryMsMax = 30_000;
+
+export interface ProxyOptions {
+  readonly nodeName: string;
+  readonly informers: Informers;
+  readonly dataplane: Dataplane;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Facts that hold whatever the Services say: masquerading, routes, local addresses. */
+  readonly fixedFacts?: ReadonlyMap<string, DataplaneFact>;
+}
+
+export interface Proxy {
+  /** Resolves when the Services of the moment are in the kernel. */
+  start(): Promise<void>;
+  /** Replaces the facts that do not come from Services (routes as nodes come and go). */
+  setFixedFacts(facts: ReadonlyMap<string, DataplaneFact>): void;
+  stop(): void;
+}
+
+const serviceOf = (slice: ApiObject): string =>
+  `${slice.metadata.namespace ?? ""}/${slice.metadata.labels?.[serviceNameLabel] ?? ""}`;
+
+export function createProxy(options: ProxyOptions): Proxy {
+  return new ServiceProxy(options);
+}
+
+class ServiceProxy implements Proxy {
+  readonly #options: ProxyOptions;
+  /** What the kernel was told, by Service. */
+  readonly #told = new Map<string, ReadonlyMap<string, DataplaneFact>>();
+  readonly #dirty = new Set<string>();
+  #fixed: ReadonlyMap<string, DataplaneFact>;
+  #replace = true;
+  #running = false;
+  #ready = false;
+  #stopped = false;
+  #cancelRetry: () => void = () => {};
+  readonly #unsubscribe: (() => void)[] = [];
+
+  constructor(options: ProxyOptions) {
+    this.#options = options;
+    this.#fixed = options.fixedFacts ?? new Map();
+  }
+
+  async start(): Promise<void> {
+    const services = this.#options.informers.get(Service);
+    const slices = this.#options.informers.get(EndpointSlice, {
+      service: (slice) => [serviceOf(slice)],
+    });
+    const touch = (key: string): void => {
+      this.#dirty.add(key);
+      this.#kick();
+    };
+    const byService = {
+      added: (o: ApiObject) => touch(keyOf(o)),
+      updated: (o: ApiObject) => touch(keyOf(o)),
+      deleted: (o: ApiObject) => touch(keyOf(o)),
+    };
+    const bySlice = {
+      added: (slice: ApiObject) => touch(serviceOf(slice)),
+      updated: (slice: ApiObject, old: ApiObject) => {
+        touch(serviceOf(slice));
+        if (serviceOf(old) !== serviceOf(slice)) touch(serviceOf(old));
+      },
+      deleted: (slice: ApiObject) => touch(serviceOf(slice)),
+    };
+    this.#unsubscribe.push(services.addHandlers(byService), slices.addHandlers(bySlice));
+    await Promise.all([services.synced, slices.synced]);
+    this.#ready = true;
+    void this.#heed();
+    await this.#flush();
+  }
+  stop(): void {
+    this.#stopped = true;
+    this.#cancelRetry();
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+  }
+  setFixedFacts(facts: ReadonlyMap<string, DataplaneFact>): void {
+    this.#fixed = facts;
+    this.#replace = true;
+    this.#kick();
+  }
+
+  #kick(): void {
+    if (this.#ready && !this.#running && !this.#stopped) void this.#flush();
+  }
+
+  /** Tells the kernel what changed until nothing is left; on failure everything is told anew, after a while. */
+  async #flush(retryMs = retryMsMin): Promise<void> {
+    this.#running = true;
+    this.#cancelRetry();
+    try {
+      while (!this.#stopped && (this.#replace || this.#dirty.size > 0)) {
+        if (this.#replace) await this.#tellAll();
+        else await this.#tellChanges();
+      }
+    } catch (error) {
+      this.#replace = true;
+      this.#options.log.write("error", "the dataplane did not take the Services; trying again", {
+        error: error instanceof Error ? error.message : String(error),
+        retryMs,
+      });
+      this.#cancelRetry = this.#options.clock.after(retryMs, () => {
+        if (!this.#stopped) void this.#flush(Math.min(retryMs * 2, retryMsMax));
+      });
+    } finally {
+      this.#running = false;
+    }
+  }
+  async #tellAll(): Promise<void> {
+    this.#replace = false;
+    this.#dirty.clear();
+    this.#told.clear();
+    const all = new Map<string, DataplaneFact>(this.#fixed);
+    for (const service of this.#options.informers.get(Service).list()) {
+      const facts = this.#factsOf(keyOf(service));
+      this.#told.set(keyOf(service), facts);
+      for (const [key, fact] of facts) all.set(key, fact);
+    }
+    await this.#options.dataplane.replace(all);
+  }
+  async #tellChanges(): Promise<void> {
+    const changes = new Map<string, DataplaneFact | undefined>();
+    for (const key of this.#dirty) {
+      const before = this.#told.get(key) ?? new Map<string, DataplaneFact>();
+      const now = this.#factsOf(key);
+      for (const old of before.keys()) if (!now.has(old)) changes.set(old, undefined);
+      for (const [id, fact] of now) {
+        const known = before.get(id);
+        if (known === undefined || JSON.stringify(known) !== JSON.stringify(fact))
+          changes.set(id, fact);
+      }
+      if (now.size === 0) this.#told.delete(key);
+      else this.#told.set(key, now);
+    }
+    this.#dirty.clear();
+    if (changes.size > 0) await this.#options.dataplane.apply(changes);
+  }
+  #factsOf(key: string): ReadonlyMap<string, DataplaneFact> {
+    const { informers, nodeName } = this.#options;
+    const service = informers.get(Service).get(key) as Stored<Service> | undefined;
+    if (service === undefined) return new Map();
+    return serviceFacts(service, informers.get(EndpointSlice).byIndex("service", key), nodeName);
+  }
+
+  /** Someone flushed or changed our part of the kernel: say everything again. */
+  async #heed(): Promise<void> {
+    const disturbances = this.#options.dataplane.disturbed();
+    this.#unsubscribe.push(() => disturbances.stop());
+    for (;;) {
+      const what = await disturbances.next();
+      if (what === undefined || this.#stopped) return;
+      this.#options.log.write("warn", "the dataplane was disturbed; writing it anew", { what });
+      this.#replace = true;
+      this.#kick();
+    }
+  }
+}
