@@ -49,6 +49,8 @@ export interface RouteFact {
   readonly type: "route";
   readonly destination: string;
   readonly gateway?: string;
+  /** The host's own address that packets of its own carry. */
+  readonly source?: string;
 }
 export type DataplaneFact =
   | ServiceFact

@@ -156,7 +156,9 @@ class NftDataplane implements Dataplane {
       for (const [chain, lines] of now?.chains ?? []) {
         const old = before?.chains.get(chain);
         if (old?.join("\n") === lines.join("\n")) continue;
-        if (old === undefined) addedChains.push(`add chain ${table} ${chain}`);
+        if (old === undefined) {
+          addedChains.push(`add chain ${table} ${chain} ${now?.hooks.get(chain) ?? ""}`);
+        }
         for (const line of lines) rules.push(`add rule ${table} ${chain} ${line}`);
       }
     }
@@ -215,7 +217,8 @@ class NftDataplane implements Dataplane {
   async #route(action: "replace" | "del", fact: RouteFact): Promise<void> {
     const via = fact.gateway === undefined ? ["dev", "lo"] : ["via", fact.gateway];
     const protocol = ["proto", String(this.#options.routeProtocol)];
-    const asked = ["route", action, fact.destination, ...via, ...protocol];
+    const source = fact.source === undefined ? [] : ["src", fact.source];
+    const asked = ["route", action, fact.destination, ...via, ...protocol, ...source];
     await run("ip", asked).catch((error: unknown) => {
       if (action === "replace") throw new Error(`the route was refused: ${messageOf(error)}`);
     });

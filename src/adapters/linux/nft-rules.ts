@@ -9,6 +9,8 @@ import type { Backend, HostPortFact, MasqueradeFact, ServiceFact } from "#ports/
 export interface Rendered {
   /** Name → its rules. In the order in which they may refer to each other. */
   readonly chains: ReadonlyMap<string, readonly string[]>;
+  /** Where a chain hangs on a hook of its own; it never changes for a name. */
+  readonly hooks: ReadonlyMap<string, string>;
   /** Dynamic sets: name → definition. */
   readonly sets: ReadonlyMap<string, string>;
   /** "map key" → the value behind the colon, or "" for a set's element. */
@@ -30,7 +32,6 @@ table ip ${table} {
   map node-ports { type inet_proto . inet_service : verdict; }
   map refused-ips { type ipv4_addr . inet_proto . inet_service : verdict; }
   map refused-ports { type inet_proto . inet_service : verdict; }
-  map masquerade-sources { type ipv4_addr : verdict; flags interval; }
   set hairpin { type ipv4_addr . ipv4_addr; }
   chain refuse {
     meta l4proto tcp reject with tcp reset
@@ -47,7 +48,6 @@ table ip ${table} {
     type nat hook postrouting priority srcnat; policy accept;
     meta mark & ${masqueradeMark} == ${masqueradeMark} meta mark set meta mark xor ${masqueradeMark} masquerade fully-random
     ct status dnat ip saddr . ip daddr @hairpin masquerade fully-random
-    ip saddr vmap @masquerade-sources
   }
   chain no-endpoints {
     ip daddr . meta l4proto . th dport vmap @refused-ips
@@ -69,6 +69,7 @@ const isIpv4 = (address: string): boolean => !address.includes(":");
 
 class Parts implements Rendered {
   readonly chains = new Map<string, readonly string[]>();
+  readonly hooks = new Map<string, string>();
   readonly sets = new Map<string, string>();
   readonly elements = new Map<string, string>();
 }
@@ -199,12 +200,10 @@ export function renderHostPort(key: string, fact: HostPortFact): Rendered {
 export function renderMasquerade(key: string, fact: MasqueradeFact): Rendered {
   const parts = new Parts();
   const chain = `m-${idOf(key)}`;
-  const except = fact.except.filter(isIpv4);
+  const except = [...fact.except.filter(isIpv4), "224.0.0.0/4"].join(", ");
+  parts.hooks.set(chain, "{ type nat hook postrouting priority srcnat; policy accept; }");
   parts.chains.set(chain, [
-    ...(except.length === 0 ? [] : [`ip daddr { ${except.join(", ")} } return`]),
-    "ip daddr 224.0.0.0/4 return",
-    "masquerade fully-random",
+    `ip saddr ${fact.source} ip daddr != { ${except} } masquerade fully-random`,
   ]);
-  parts.elements.set(element("masquerade-sources", fact.source), `jump ${chain}`);
   return parts;
 }
