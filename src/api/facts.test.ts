@@ -160,6 +160,8 @@ describe("types", () => {
   test("enums with spaces, unions, defaults that are objects", () => {
     const csr = typeSchema("io.k8s.api.certificates.v1.CertificateSigningRequestSpec");
     expect(field(csr, "usages").enum).toContain("digital signature");
+    const slice = typeSchema("io.k8s.api.discovery.v1.EndpointSlice");
+    expect(field(slice, "addressType").enum).toEqual(["FQDN", "IPv4", "IPv6"]);
     expect(core("SeccompProfile").unions).toEqual([
       { discriminator: "type", fields: ["localhostProfile"] },
     ]);
@@ -184,6 +186,12 @@ describe("resources", () => {
     for (const facts of resourceFacts) {
       const { group, version, kind } = facts;
       expect(kindSchema(group, version, kind), `${group}/${version} ${kind}`).toBeDefined();
+      if (facts.verbs.includes("list")) {
+        const list = kindSchema(group, version, `${kind}List`);
+        expect(list && innermost(field(list, "items").schema)).toBe(
+          kindSchema(group, version, kind),
+        );
+      }
       for (const sub of facts.subresources) {
         expect(kindSchema(sub.group, sub.version, sub.kind), sub.kind).toBeDefined();
       }

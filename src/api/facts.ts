@@ -1,14 +1,18 @@
 /**
- * Facts: what upstream's published Go modules state about the built-in kinds, decoded from the generated tables: schemas by
- * type name or kind, resources as discovery prints them, groups in their order. Nothing is parsed at import but the few
- * resource lines; a type's line is decoded when it is first asked for, a field's own schema when it is first read.
+ * Facts: what upstream's published Go modules state about the built-in kinds, decoded from the
+ * generated tables: schemas by type name or kind, resources as discovery prints them, groups in
+ * their order. At import only the resource lines are split; a type's line is decoded when it is
+ * first asked for, a field's own schema when it is first read.
  *
  * A type's line (written by tools/facts/tables.go): `head field… |discriminator=a,b`.
- *   head   letters: k (kind and apiVersion come first), a (atomic), o (JSON holds one field's value bare); "-": none
- *   field  name:number:flags:type, then any of :^message.number :~strategy+…/mergeKey :#enum|… :=default (last)
- *   flags  n (never omitted) z (omitted when zero) p (pointer) r (required); neither n nor z: omitted when empty
- *   type   a scalar's letter; []T {}T with "a", "s" (set), "mKEY/KEY", "w" (wrapped) inside; .Name or .folder/version.Name;
- *          "!" instead of ".": atomic here
+ *   head   letters: k (kind and apiVersion come first), a (atomic), o (JSON holds one field's value
+ *          bare); "-": none
+ *   field  name:number:flags:type, then any of :^message.number :~strategy+…/mergeKey :#enum|…
+ *          :=default (always last)
+ *   flags  n (never omitted) z (omitted when zero) p (pointer) r (required); neither n nor z:
+ *          omitted when empty
+ *   type   a scalar's letter; []T {}T with "a" (atomic), "s" (set), "mKEY/KEY" (map), "w" (wrapped)
+ *          inside; .Name or .folder/version.Name; "!" instead of ".": atomic here
  */
 import type {
   Field,
@@ -63,7 +67,7 @@ const keysByGroupVersion = ((): ReadonlyMap<string, readonly string[]> => {
   return keys;
 })();
 
-/** A field whose schema is decoded when it is first read: types refer to one another, some to themselves. */
+/** A field whose schema is decoded when first read: some types refer to themselves. */
 class LazyField implements Field {
   readonly name: string;
   readonly omit: Field["omit"];
@@ -221,7 +225,7 @@ function decodeUnion(token: string): Union {
   return discriminator === "" ? { fields } : { discriminator, fields };
 }
 
-/** A type by upstream's name, for example "io.k8s.api.core.v1.Pod". The same value at every call. */
+/** A type by upstream's name ("io.k8s.api.core.v1.Pod"): the same value at every call. */
 export function typeSchema(name: string): ObjectSchema {
   const dot = name.lastIndexOf(".");
   const key = keyByModel.get(name.slice(0, dot));
@@ -311,7 +315,7 @@ function decodeResource(line: string): ResourceFacts {
   };
 }
 
-/** Every built-in resource of every version, also of those that are not served by default; groups in discovery's order. */
+/** Every built-in resource of every version, served by default or not; groups in /apis' order. */
 export const resourceFacts: readonly ResourceFacts[] = resourceLines.map(decodeResource);
 
 const factsByName: ReadonlyMap<string, ResourceFacts> = new Map(
@@ -328,7 +332,7 @@ export function resourceFactsOf(
 
 export interface GroupFacts {
   readonly group: string;
-  /** The preferred one first. Priorities: what a built-in APIService says; 0 where upstream makes none. */
+  /** The preferred one first. Priorities: a built-in APIService's; 0 where upstream has none. */
   readonly versions: readonly {
     readonly version: string;
     readonly served: boolean;
@@ -337,5 +341,5 @@ export interface GroupFacts {
   }[];
 }
 
-/** Groups in the order in which /apis prints them, the core group "" first; `served`: by default. */
+/** Groups in the order of /apis, the core group "" first; `served`: by default. */
 export const groupOrder: readonly GroupFacts[] = groupVersions;

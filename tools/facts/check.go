@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -54,6 +57,9 @@ func (m *model) check() error {
 		return err
 	}
 	if err := m.checkProtobuf(f); err != nil {
+		return err
+	}
+	if err := m.checkEnums(f); err != nil {
 		return err
 	}
 	sort.Strings(f.found)
@@ -209,25 +215,125 @@ var protoField = regexp.MustCompile(`^  (optional|repeated|required|map<[^>]*>)?
 func (m *model) checkProtobuf(f *findings) error {
 	for i := range apiPackages {
 		pkg := &apiPackages[i]
-		path := filepath.Join(m.sources.modules.folder(pkg.ImportPath), "generated.proto")
-		if _, err := os.Stat(path); err != nil {
-			continue
-		}
-		messages, err := protoMessages(path)
+		messages, err := m.protoMessagesOf(pkg)
 		if err != nil {
 			return err
 		}
 		for _, one := range m.objectsOf(pkg) {
 			if numbers, ok := messages[one.name]; ok {
 				f.expect(one.model+" protobuf", protoNumbers(one), numbers)
-			} else {
-				for _, field := range one.fields {
-					field.proto, field.inlines = 0, nil // upstream makes no message of it
+			}
+		}
+		f.expect(pkg.ImportPath+" messages that are no types", m.unknownMessages(pkg, messages), []string{})
+	}
+	return nil
+}
+
+// protoMessagesOf is nil where the package has no protobuf form.
+func (m *model) protoMessagesOf(pkg *apiPackage) (map[string][]int, error) {
+	path := filepath.Join(m.sources.modules.folder(pkg.ImportPath), "generated.proto")
+	if _, err := os.Stat(path); err != nil {
+		return nil, nil
+	}
+	return protoMessages(path)
+}
+
+// dropProtobuf forgets the numbers of types of which upstream makes no message.
+func (m *model) dropProtobuf() error {
+	for i := range apiPackages {
+		messages, err := m.protoMessagesOf(&apiPackages[i])
+		if err != nil {
+			return err
+		}
+		for _, one := range m.objectsOf(&apiPackages[i]) {
+			if _, ok := messages[one.name]; ok {
+				continue
+			}
+			for _, field := range one.fields {
+				field.proto, field.inlines = 0, nil
+			}
+		}
+	}
+	return nil
+}
+
+func (m *model) unknownMessages(pkg *apiPackage, messages map[string][]int) []string {
+	unknown := []string{}
+	source := m.sources.packages[pkg.ImportPath]
+	for _, name := range sortedKeys(messages) {
+		full := pkg.ImportPath + "." + name
+		decl := source.types[name]
+		if m.objects[full] == nil && scalarTypes[full] == "" && (decl == nil || !decl.markers.has("protobuf.nullable")) {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown
+}
+
+// checkEnums compares with the enums in upstream's generated OpenAPI source: the recorded documents leave them out.
+func (m *model) checkEnums(f *findings) error {
+	path := filepath.Join(m.sources.modules["k8s.io/kubernetes"], "pkg", "generated", "openapi", "zz_generated.openapi.go")
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		return err
+	}
+	byFunction := map[string]*object{}
+	for _, key := range sortedKeys(m.objects) {
+		one := m.objects[key]
+		parts := strings.Split(one.pkg.ImportPath, "/")
+		name := strings.Join(parts[len(parts)-3:], "_") + "_" + one.name
+		byFunction[strings.NewReplacer("-", "_", ".", "").Replace(name)] = one
+	}
+	for _, decl := range file.Decls {
+		function, ok := decl.(*ast.FuncDecl)
+		if !ok || !strings.HasPrefix(function.Name.Name, "schema_") {
+			continue
+		}
+		name := function.Name.Name
+		for name != "" && byFunction[name] == nil {
+			_, name, _ = strings.Cut(name, "_")
+		}
+		if one := byFunction[name]; one != nil {
+			properties := enumsIn(function.Body)
+			for _, field := range one.fields {
+				if enum := enumOf(field.typ); enum != nil || properties[field.name] != nil {
+					values := []string{}
+					if enum != nil {
+						values = enum.values
+					}
+					f.expect(one.model+"."+field.name+" enum", values, sortedStrings(properties[field.name]))
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// enumsIn: property → the strings of the innermost "Enum" list in its literal.
+func enumsIn(body ast.Node) map[string][]string {
+	found := map[string][]string{}
+	property := ""
+	ast.Inspect(body, func(node ast.Node) bool {
+		pair, ok := node.(*ast.KeyValueExpr)
+		if !ok {
+			return true
+		}
+		if key, ok := pair.Key.(*ast.BasicLit); ok && !strings.HasPrefix(key.Value, `"x-kubernetes-`) {
+			property, _ = strconv.Unquote(key.Value)
+		}
+		key, isName := pair.Key.(*ast.Ident)
+		list, isList := pair.Value.(*ast.CompositeLit)
+		if isName && isList && key.Name == "Enum" {
+			for _, element := range list.Elts {
+				if literal, ok := element.(*ast.BasicLit); ok {
+					value, _ := strconv.Unquote(literal.Value)
+					found[property] = append(found[property], value)
+				}
+			}
+		}
+		return true
+	})
+	return found
 }
 
 func protoMessages(path string) (map[string][]int, error) {

@@ -1,7 +1,7 @@
 // Facts: writes what upstream's published Go modules say about the built-in kinds as tables and TypeScript
 // interfaces. Reads the modules' sources and recorded documents; never copies their prose.
 //
-//	go run . -out ../../src/api/generated
+//	go run . -out ../../src/api/generated -manifest manifest.json
 package main
 
 import (
@@ -13,23 +13,27 @@ import (
 
 func main() {
 	out := flag.String("out", "", "folder to write to; it is replaced")
+	manifest := flag.String("manifest", "", "file that says what was read and written, with hashes")
 	flag.Parse()
-	if err := run(*out); err != nil {
+	if err := run(*out, *manifest); err != nil {
 		fmt.Fprintln(os.Stderr, "facts:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out string) error {
-	if out == "" {
-		return fmt.Errorf("say where to write: -out FOLDER")
+func run(out, manifest string) error {
+	if out == "" || manifest == "" {
+		return fmt.Errorf("say where to write: -out FOLDER -manifest FILE")
 	}
-	modules, err := downloadModules()
+	modules, sums, err := downloadModules()
 	if err != nil {
 		return err
 	}
 	m := newModel(&sources{modules, map[string]*goPackage{}})
 	if err := m.build(); err != nil {
+		return err
+	}
+	if err := m.dropProtobuf(); err != nil {
 		return err
 	}
 	if err := m.check(); err != nil {
@@ -45,6 +49,10 @@ func run(out string) error {
 	if files["resources.ts"], err = m.resources(); err != nil {
 		return err
 	}
+	return write(out, manifest, files, sums)
+}
+
+func write(out, manifest string, files map[string]string, sums map[string]string) error {
 	if err := os.RemoveAll(out); err != nil {
 		return err
 	}
@@ -57,6 +65,10 @@ func run(out string) error {
 			return err
 		}
 	}
-	fmt.Printf("facts: %d types, %d files\n", len(m.objects), len(files))
-	return nil
+	text, err := manifestOf(files, sums)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("facts: %d files\n", len(files))
+	return os.WriteFile(manifest, text, 0o644)
 }

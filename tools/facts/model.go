@@ -312,21 +312,19 @@ func (m *model) field(source *goPackage, decl *declaration, f *ast.Field, name, 
 		value = m.typeMarker(source, decl, expression, "default")
 	}
 	if value != "" {
-		if result.defaultValue, err = defaultOf(source, value); err != nil {
+		if result.defaultValue, err = m.defaultOf(source, value); err != nil {
 			return nil, err
 		}
 	}
 	return result, nil
 }
 
-func defaultOf(source *goPackage, value string) (string, error) {
+func (m *model) defaultOf(source *goPackage, value string) (string, error) {
 	if name, ok := strings.CutPrefix(value, "ref("); ok {
 		name = strings.TrimSuffix(name, ")")
-		for _, c := range source.constants {
-			if c.name == name {
-				text, err := json.Marshal(c.value)
-				return string(text), err
-			}
+		if text, ok := m.sources.namedText(source, name); ok {
+			quoted, err := json.Marshal(text)
+			return string(quoted), err
 		}
 		return "", fmt.Errorf("no constant %s", name)
 	}
@@ -530,7 +528,7 @@ func (m *model) resolveNamed(source *goPackage, name string) (*schemaType, error
 			return nil, fmt.Errorf("%s: its package is not in packages.go", full)
 		}
 		if m.enums[full] == nil {
-			m.enums[full] = &enumType{pkg, name, source.enumValues(name)}
+			m.enums[full] = &enumType{pkg, name, m.sources.enumValues(source, name)}
 		}
 		result.enum = m.enums[full]
 	}

@@ -18,7 +18,8 @@ import (
 
 type moduleSet map[string]string // module path → folder
 
-func downloadModules() (moduleSet, error) {
+// downloadModules gives the modules' folders and, by "path@version", their checksums.
+func downloadModules() (moduleSet, map[string]string, error) {
 	paths := make([]string, 0, len(moduleVersions))
 	for path := range moduleVersions {
 		paths = append(paths, path)
@@ -32,21 +33,22 @@ func downloadModules() (moduleSet, error) {
 	command.Stderr = os.Stderr
 	output, err := command.Output()
 	if err != nil {
-		return nil, fmt.Errorf("go mod download: %w", err)
+		return nil, nil, fmt.Errorf("go mod download: %w", err)
 	}
-	set := moduleSet{}
+	set, sums := moduleSet{}, map[string]string{}
 	decoder := json.NewDecoder(strings.NewReader(string(output)))
 	for decoder.More() {
-		var module struct{ Path, Dir, Error string }
+		var module struct{ Path, Version, Dir, Sum, Error string }
 		if err := decoder.Decode(&module); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if module.Error != "" {
-			return nil, fmt.Errorf("%s: %s", module.Path, module.Error)
+			return nil, nil, fmt.Errorf("%s: %s", module.Path, module.Error)
 		}
 		set[module.Path] = module.Dir
+		sums[module.Path+"@"+module.Version] = module.Sum
 	}
-	return set, nil
+	return set, sums, nil
 }
 
 // folder of an import path, "" where none of the modules holds it.
@@ -72,7 +74,8 @@ type declaration struct {
 type constant struct {
 	name  string
 	typed string // local name of the type, "" where none is said
-	value string
+	value ast.Expr
+	file  map[string]string // local name → import path
 	skip  bool
 }
 
@@ -149,7 +152,7 @@ func (p *goPackage) collect(file *ast.File) {
 				p.types[spec.Name.Name] = &declaration{spec.Name.Name, spec, markersOf(doc), imports}
 			case *ast.ValueSpec:
 				if general.Tok == token.CONST {
-					p.collectConstants(spec)
+					p.collectConstants(spec, imports)
 				}
 			}
 		}
@@ -177,48 +180,68 @@ func (p *goPackage) collectModelName(function *ast.FuncDecl) {
 	}
 }
 
-func (p *goPackage) collectConstants(spec *ast.ValueSpec) {
-	typed := ""
-	if identifier, ok := spec.Type.(*ast.Ident); ok {
-		typed = identifier.Name
-	}
+func (p *goPackage) collectConstants(spec *ast.ValueSpec, imports map[string]string) {
 	for i, name := range spec.Names {
 		if i >= len(spec.Values) {
 			continue
 		}
-		value := spec.Values[i]
+		typed, value := "", spec.Values[i]
+		if identifier, ok := spec.Type.(*ast.Ident); ok {
+			typed = identifier.Name
+		}
 		if call, ok := value.(*ast.CallExpr); ok && len(call.Args) == 1 {
 			if identifier, ok := call.Fun.(*ast.Ident); ok {
 				typed, value = identifier.Name, call.Args[0]
 			}
 		}
-		literal, ok := value.(*ast.BasicLit)
-		if !ok || literal.Kind != token.STRING {
-			continue
-		}
-		text, err := strconv.Unquote(literal.Value)
-		if err != nil {
-			continue
-		}
-		_, skip := markersOf(spec.Doc)["k8s:enumExclude"]
-		p.constants = append(p.constants, constant{name.Name, typed, text, skip})
+		skip := markersOf(spec.Doc).has("k8s:enumExclude")
+		p.constants = append(p.constants, constant{name.Name, typed, value, imports, skip})
 	}
 }
 
-// enumValues are the constants of a type, sorted; upstream's generator takes the same ones.
-func (p *goPackage) enumValues(typeName string) []string {
-	seen := map[string]bool{}
-	for _, c := range p.constants {
-		if c.typed == typeName && !c.skip {
-			seen[c.value] = true
+// text of a constant, which may be another package's; false where it is no string.
+func (s *sources) text(pkg *goPackage, value ast.Expr, imports map[string]string) (string, bool) {
+	switch value := value.(type) {
+	case *ast.BasicLit:
+		text, err := strconv.Unquote(value.Value)
+		return text, value.Kind == token.STRING && err == nil
+	case *ast.Ident:
+		return s.namedText(pkg, value.Name)
+	case *ast.SelectorExpr:
+		path := imports[value.X.(*ast.Ident).Name]
+		if s.modules.folder(path) == "" {
+			return "", false
+		}
+		other, err := s.load(path)
+		if err != nil {
+			return "", false
+		}
+		return s.namedText(other, value.Sel.Name)
+	}
+	return "", false
+}
+
+func (s *sources) namedText(pkg *goPackage, name string) (string, bool) {
+	for _, c := range pkg.constants {
+		if c.name == name {
+			return s.text(pkg, c.value, c.file)
 		}
 	}
-	values := make([]string, 0, len(seen))
-	for value := range seen {
-		values = append(values, value)
+	return "", false
+}
+
+// enumValues are the constants of a type, sorted; upstream's generator takes the same ones.
+func (s *sources) enumValues(pkg *goPackage, typeName string) []string {
+	seen := map[string]bool{}
+	for _, c := range pkg.constants {
+		if c.typed != typeName || c.skip {
+			continue
+		}
+		if text, ok := s.text(pkg, c.value, c.file); ok {
+			seen[text] = true
+		}
 	}
-	sort.Strings(values)
-	return values
+	return sortedKeys(seen)
 }
 
 // markers: "+name=value" lines of a comment.

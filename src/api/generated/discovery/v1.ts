@@ -4,6 +4,8 @@ import type * as metaV1 from "../meta/v1.ts";
 
 export type AddressType =
   | "FQDN"
+  | "IPv4"
+  | "IPv6"
   | (string & {});
 
 export interface Endpoint {

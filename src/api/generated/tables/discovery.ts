@@ -9,7 +9,7 @@ export const tables = {
       EndpointConditions: '- ready:1:p:b serving:2:p:b terminating:3:p:b',
       EndpointHints: '- forZones:1::[a].ForZone forNodes:2::[a].ForNode',
       EndpointPort: 'a name:1:p:s protocol:2:p:s:#SCTP|TCP|UDP port:3:p:i appProtocol:4:p:s',
-      EndpointSlice: 'k metadata:1::.meta/v1.ObjectMeta addressType:4:nr:s:#FQDN endpoints:2:n:[a].Endpoint ports:3:n:[a].EndpointPort',
+      EndpointSlice: 'k metadata:1::.meta/v1.ObjectMeta addressType:4:nr:s:#FQDN|IPv4|IPv6 endpoints:2:n:[a].Endpoint ports:3:n:[a].EndpointPort',
       EndpointSliceList: 'k metadata:1::.meta/v1.ListMeta items:2:nr:[].EndpointSlice',
       ForNode: '- name:1:nr:s',
       ForZone: '- name:1:nr:s',

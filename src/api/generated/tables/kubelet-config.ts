@@ -23,7 +23,7 @@ export const tables = {
       KubeletX509Authentication: '- clientCAFile:::s',
       MemoryReservation: '- numaNode::nr:i limits::nr:{}q',
       MemorySwapConfiguration: '- swapBehavior:::s',
-      SerializedNodeConfigSource: 'k source:1::.core/v1.NodeConfigSource',
+      SerializedNodeConfigSource: 'k source:::.core/v1.NodeConfigSource',
       ShutdownGracePeriodByPodPriority: '- priority::nr:i shutdownGracePeriodSeconds::nr:l',
       UserNamespaces: '- idsPerPod::p:l',
     },
