@@ -1,6 +1,7 @@
 /**
- * Verifies that the generated facts are what the generator makes: compares the hashes in manifest.json with the generator's
- * sources and its outputs. With --regenerate, and where Go is installed, it also generates them again and compares bytes.
+ * Verifies that the generated facts are what the generator makes: compares the hashes in
+ * manifest.json with the generator's sources and its outputs. With --regenerate, and where Go is
+ * installed, it also generates them again and compares bytes.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
