@@ -1,0 +1,4 @@
+import { randomContract } from "#ports/random.contract.ts";
+import { systemRandom } from "./random.ts";
+
+randomContract("systemRandom", { isSeeded: false, random: () => systemRandom });
