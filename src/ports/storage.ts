@@ -14,7 +14,7 @@ export interface Storage {
   /**
    * A blind atomic batch. Batches take effect in call order; the promise resolves when the batch is
    * durable (fsynced). If it rejects, nothing of the batch is there, nor of any batch committed after it
-   * and before the rejection was seen.
+   * and before the rejection was seen. Bytes handed in must not be changed afterwards, nor those handed out.
    */
   commit(changes: readonly StorageChange[]): Promise<void>;
   close(): Promise<void>;

@@ -35,6 +35,32 @@ export interface RangeResult {
   readonly remaining: number;
 }
 
+/** Why a call failed, or a watch broke. What it was asked is not at fault, except for "invalid". */
+export type StoreErrorCode =
+  /** The write was not stored, and nothing that waited behind it: storage failed. Later writes may succeed. */
+  | "storage"
+  /** Too much waits to be stored already. */
+  | "overloaded"
+  | "leaseNotFound"
+  /** Of a watch: the history it still had to read was compacted. */
+  | "compacted"
+  /** Of compact(): the revision is not there yet. */
+  | "future"
+  /** Of a watch: it fell too far behind. */
+  | "slowWatcher"
+  /** A key, value, bound or time to live that no store can take. */
+  | "invalid"
+  | "closed";
+
+export class StoreError extends Error {
+  readonly code: StoreErrorCode;
+  constructor(code: StoreErrorCode, message: string, options?: { readonly cause: unknown }) {
+    super(message, options);
+    this.name = "StoreError";
+    this.code = code;
+  }
+}
+
 /**
  * Store: etcd's semantics: a revisioned, ordered key space. `embedded` (over Storage) and the etcd adapter pass
  * one contract suite. Ranges are from <= key < to in byte order of the UTF-8 keys.
@@ -59,15 +85,16 @@ export interface Store {
   /**
    * Every event of the range with revision > `after`, in order, without gap; then live. Events of one revision
    * stay in one batch. Progress events come when asked for by `progress()` and now and then on a quiet range.
+   * Rejects with StoreError "compacted" or "slowWatcher"; ends when the store is closed.
    */
   watch(from: string, to: string, after: number): Source<StoreEvent> | "compacted";
   /** Every open watch is told the current revision as soon as it has seen everything before it. */
   progress(): void;
-  /** Forgets history below `revision`: reads at it still work. */
+  /** Forgets history below `revision`: reads at it still work. Resolves when that is durable and the space is free. */
   compact(revision: number): Promise<void>;
   grant(ttlSeconds: number): Promise<number>;
   renew(lease: number): Promise<boolean>;
-  /** Deletes the lease and its keys. */
+  /** Deletes the lease and its keys; fine if there is no such lease. */
   revoke(lease: number): Promise<void>;
   close(): Promise<void>;
 }
