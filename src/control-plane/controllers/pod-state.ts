@@ -1,0 +1,34 @@
+/** What a Pod's status means to those who count Pods: active, ready, available. Pure. */
+import type { Pod } from "#api/core/v1/pod.ts";
+import { parseTime } from "#machinery/time.ts";
+
+export const isTerminal = (pod: Pod): boolean =>
+  pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed";
+
+/** Neither ended nor on its way out. */
+export const isActive = (pod: Pod): boolean =>
+  !isTerminal(pod) && pod.metadata.deletionTimestamp === undefined;
+
+/** On its way out, and not yet ended. */
+export const isTerminating = (pod: Pod): boolean =>
+  !isTerminal(pod) && pod.metadata.deletionTimestamp !== undefined;
+
+const readyCondition = (pod: Pod) =>
+  pod.status?.conditions?.find((condition) => condition.type === "Ready");
+
+export const isReady = (pod: Pod): boolean => readyCondition(pod)?.status === "True";
+
+/** Since when it is ready, in milliseconds; undefined if it is not. */
+export function readySince(pod: Pod): number | undefined {
+  const condition = readyCondition(pod);
+  if (condition?.status !== "True") return undefined;
+  return parseTime(condition.lastTransitionTime ?? "") ?? 0;
+}
+
+/** Milliseconds until it counts as available, 0 if it does, Infinity while it is not ready. */
+export function availableInMs(pod: Pod, minReadySeconds: number, now: number): number {
+  const since = readySince(pod);
+  if (since === undefined) return Infinity;
+  if (minReadySeconds === 0) return 0;
+  return Math.max(0, since + minReadySeconds * 1000 - now);
+}

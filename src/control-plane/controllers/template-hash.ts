@@ -1,0 +1,34 @@
+/** The short hash that tells a Deployment's ReplicaSets apart: stable for equal templates, in upstream's alphabet. Pure. */
+import type { PodTemplateSpec } from "#api/generated/core/v1.ts";
+import { sortedKeys } from "#machinery/object.ts";
+
+/** Upstream: no vowels and no look-alikes, so that no hash spells a word. */
+const alphabet = "bcdfghjklmnpqrstvwxz2456789";
+
+function canonical(value: unknown): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  const record = value as Readonly<Record<string, unknown>>;
+  const parts = sortedKeys(record)
+    .filter((key) => record[key] !== undefined)
+    .map((key) => `${JSON.stringify(key)}:${canonical(record[key])}`);
+  return `{${parts.join(",")}}`;
+}
+
+/** FNV-1a, 32 bits. */
+export function fnv32a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) {
+    hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  }
+  return hash;
+}
+
+export const safeEncode = (text: string): string =>
+  Array.from(text, (char) => alphabet[char.charCodeAt(0) % alphabet.length]).join("");
+
+/** `collisions`: how often this template's hash was found taken by another. */
+export function templateHash(template: PodTemplateSpec, collisions: number | undefined): string {
+  const salt = collisions === undefined ? "" : `\n${collisions}`;
+  return safeEncode(String(fnv32a(canonical(template) + salt)));
+}

@@ -1,0 +1,308 @@
+/**
+ * Scheduler: gives every Pod without a node one. Reads Pods and Nodes (and what its plugins ask for); writes bindings, the
+ * PodScheduled condition of Pods that fit nowhere, and events. One Pod is decided at a time; bindings run behind, and a Pod
+ * that is being bound already counts where it goes.
+ */
+import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
+import { Node } from "#api/core/v1/node.ts";
+import { Pod } from "#api/core/v1/pod.ts";
+import { Service } from "#api/core/v1/service.ts";
+import type { Kind } from "#api/resource.ts";
+import type { Client } from "#client/client.ts";
+import { createEventRecorder } from "#client/events.ts";
+import type { Informer, Informers } from "#client/informer.ts";
+import type { ApiObject, Stored } from "#machinery/meta.ts";
+import { equalObjects } from "#machinery/object.ts";
+import { isStatus } from "#machinery/status-error.ts";
+import { formatTime } from "#machinery/time.ts";
+import type { Clock } from "#ports/clock.ts";
+import type { Log } from "#ports/log.ts";
+import type { Random } from "#ports/random.ts";
+import { decide } from "./cycle.ts";
+import { ClusterPicture, type NodeInfo } from "./node-info.ts";
+import { type ClusterEvent, isRejection, type QueuedPod, type SchedulerView } from "./plugin.ts";
+import { type PodInfo, podInfoOf } from "./pod-info.ts";
+import { defaultProfile, type Profile } from "./profile.ts";
+import { SchedulingQueue } from "./queue.ts";
+
+export interface SchedulerOptions {
+  /** Speaks as system:kube-scheduler. */
+  readonly client: Client;
+  readonly informers: Informers;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly profile?: Profile;
+}
+
+export interface Scheduler {
+  /** How many Pods wait, and where. */
+  readonly queued: SchedulingQueue["sizes"];
+  stop(): Promise<void>;
+}
+
+/** Bindings under way at once; beyond that deciding waits. */
+const bindingsMax = 256;
+/** Decisions go on this long before other work in the process gets its turn. */
+const sliceMsMax = 8;
+
+export function startScheduler(options: SchedulerOptions): Scheduler {
+  return new Loop(options).start();
+}
+
+const isEnded = (pod: Pod): boolean =>
+  pod.status.phase === "Succeeded" || pod.status.phase === "Failed";
+
+class Loop implements Scheduler {
+  readonly #options: SchedulerOptions;
+  readonly #profile: Profile;
+  readonly #picture = new ClusterPicture();
+  readonly #queue: SchedulingQueue;
+  readonly #recorder: ReturnType<typeof createEventRecorder>;
+  readonly #informers = new Map<string, Informer<ApiObject>>();
+  readonly #view: SchedulerView;
+  readonly #bindings = new Set<Promise<void>>();
+  readonly #ends: (() => void)[] = [];
+  #nextStart = 0;
+  #done: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(options: SchedulerOptions) {
+    const { client, informers, clock } = options;
+    this.#options = { ...options, random: options.random.fork("scheduler") };
+    this.#profile = options.profile ?? defaultProfile;
+    this.#queue = new SchedulingQueue(
+      clock,
+      this.#profile.plugins.map(({ plugin }) => plugin),
+    );
+    this.#recorder = createEventRecorder(
+      client,
+      { component: this.#profile.schedulerName },
+      this.#options,
+    );
+    const kinds: readonly Kind[] = [Pod, Node, Service, ReplicaSet];
+    for (const kind of kinds) this.#informers.set(kind.plural, informers.get(kind));
+    const picture = this.#picture;
+    this.#view = {
+      get nodes() {
+        return picture.nodes;
+      },
+      cache: <T extends ApiObject>(kind: Kind<T>) => this.#informer(kind),
+      imageNodes: (image) => picture.imageNodes(image),
+    };
+  }
+  #informer<T extends ApiObject>(kind: Kind<T>): Informer<T> {
+    const known = this.#informers.get(kind.plural);
+    if (known === undefined) throw new Error(`the scheduler does not follow ${kind.plural}`);
+    return known as unknown as Informer<T>;
+  }
+
+  get queued() {
+    return this.#queue.sizes;
+  }
+  start(): this {
+    this.#ends.push(
+      this.#informer(Node).addHandlers({
+        added: (node) => {
+          this.#picture.setNode(node);
+          this.#queue.happened({ on: "nodeAdded", node });
+        },
+        updated: (node, old) => this.#nodeUpdated(node, old),
+        deleted: (node) => this.#picture.removeNode(node.metadata.name),
+      }),
+      this.#informer(Pod).addHandlers({
+        added: (pod) => this.#podChanged(pod, undefined),
+        updated: (pod, old) => this.#podChanged(pod, old),
+        deleted: (pod) => this.#podGone(pod),
+      }),
+    );
+    this.#done = this.#run();
+    return this;
+  }
+
+  #nodeUpdated(node: Stored<Node>, old: Stored<Node>): void {
+    // Heartbeats change nothing that scheduling asks for.
+    if (
+      equalObjects(node.spec, old.spec) &&
+      equalObjects(node.metadata.labels, old.metadata.labels) &&
+      equalObjects(node.status.allocatable, old.status.allocatable) &&
+      equalObjects(node.status.images, old.status.images)
+    ) {
+      return;
+    }
+    this.#picture.setNode(node);
+    this.#queue.happened({ on: "nodeUpdated", node, old });
+  }
+
+  /** Which of the two lives a Pod is in: waiting for a node (queue) or bound to one (picture). */
+  #podChanged(pod: Stored<Pod>, old: Stored<Pod> | undefined): void {
+    if (isEnded(pod)) {
+      this.#podGone(pod);
+      return;
+    }
+    if (pod.spec.nodeName) {
+      const wasBound = old !== undefined && (old.spec.nodeName ?? "") !== "";
+      this.#queue.delete(pod.metadata.uid);
+      this.#picture.setPod(pod);
+      const event: ClusterEvent = wasBound
+        ? { on: "podUpdated", pod, old }
+        : { on: "podAssigned", pod };
+      this.#queue.happened(event);
+      return;
+    }
+    if ((pod.spec.schedulerName || "default-scheduler") !== this.#profile.schedulerName) return;
+    if (this.#picture.isAssumed(pod.metadata.uid)) return;
+    if (!this.#queue.has(pod.metadata.uid)) {
+      if (old === undefined) this.#queue.add(podInfoOf(pod));
+      return;
+    }
+    if (old === undefined || isSameToScheduling(pod, old)) return;
+    this.#queue.update(podInfoOf(pod), { on: "itselfUpdated", pod, old });
+  }
+  #podGone(pod: Stored<Pod>): void {
+    this.#queue.delete(pod.metadata.uid);
+    this.#picture.removePod(pod.metadata.uid);
+    if (pod.spec.nodeName) this.#queue.happened({ on: "podRemoved", old: pod });
+  }
+
+  async #run(): Promise<void> {
+    const { clock } = this.#options;
+    await Promise.all([...this.#informers.values()].map((informer) => informer.synced));
+    let sliceMs = clock.monotonicMs();
+    for (;;) {
+      const queued = await this.#queue.next();
+      if (queued === undefined || this.#stopped) return;
+      this.#cycle(queued);
+      if (this.#bindings.size >= bindingsMax) await Promise.race(this.#bindings);
+      if (clock.monotonicMs() - sliceMs < sliceMsMax) continue;
+      await new Promise<void>((resolve) => clock.after(0, resolve));
+      sliceMs = clock.monotonicMs();
+    }
+  }
+
+  #cycle(queued: QueuedPod): void {
+    const { pod } = queued.info;
+    if (pod.metadata.deletionTimestamp !== undefined) {
+      const key = `${pod.metadata.namespace}/${pod.metadata.name}`;
+      const message = `skip schedule deleting pod: ${key}`;
+      this.#recorder.event(pod, "Warning", "FailedScheduling", message);
+      return;
+    }
+    const { random, log } = this.#options;
+    const decision = decide(this.#profile, queued.info, this.#view, random, this.#nextStart);
+    if (!decision.fits) {
+      log.write("debug", "a Pod fits nowhere", { pod: queued.info.key, why: decision.message });
+      this.#queue.reject(queued, decision.rejectedBy);
+      this.#background(this.#tell(pod, "Unschedulable", decision.message));
+      return;
+    }
+    this.#nextStart = (this.#nextStart + decision.tried) % this.#view.nodes.length;
+    this.#assume(queued, decision.node);
+  }
+
+  #assume(queued: QueuedPod, node: NodeInfo): void {
+    const { info } = queued;
+    this.#picture.assume(info, node.name);
+    const reserved: (() => void)[] = [];
+    for (const { plugin } of this.#profile.plugins) {
+      const refusal = plugin.reserve?.(info, node.name);
+      reserved.unshift(() => plugin.unreserve?.(info, node.name));
+      if (!isRejection(refusal)) continue;
+      this.#undo(info, reserved);
+      this.#queue.reject(queued, new Set([plugin.name]));
+      this.#background(this.#tell(info.pod, "Unschedulable", refusal.reasons.join(", ")));
+      return;
+    }
+    this.#background(this.#bind(queued, node.name, reserved));
+  }
+  #undo(info: PodInfo, reserved: readonly (() => void)[]): void {
+    for (const unreserve of reserved) unreserve();
+    this.#picture.forget(info.uid);
+  }
+  #background(work: Promise<void>): void {
+    const tracked: Promise<void> = work.finally(() => this.#bindings.delete(tracked));
+    this.#bindings.add(tracked);
+  }
+
+  async #bind(
+    queued: QueuedPod,
+    nodeName: string,
+    reserved: readonly (() => void)[],
+  ): Promise<void> {
+    const { client, log } = this.#options;
+    const { info } = queued;
+    try {
+      for (const { plugin } of this.#profile.plugins)
+        await plugin.preBind?.(info, nodeName, client);
+      for (const { plugin } of this.#profile.plugins) await plugin.bind?.(info, nodeName, client);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      const freed = info.pod;
+      this.#undo(info, reserved);
+      const current = this.#informer(Pod).get(info.key);
+      // Gone, another of its name, or bound after all: nothing to try again.
+      if (current?.metadata.uid !== info.uid || current.spec.nodeName || this.#stopped) return;
+      log.write("warn", "a Pod could not be bound and will be tried again", {
+        pod: info.key,
+        node: nodeName,
+        error: message,
+      });
+      queued.info = podInfoOf(current);
+      this.#queue.retry(queued);
+      // What it had taken is free for others again.
+      this.#queue.happened({ on: "podRemoved", old: freed });
+      await this.#tell(current, "SchedulerError", `binding rejected: ${message}`);
+      return;
+    }
+    this.#recorder.event(
+      info.pod,
+      "Normal",
+      "Scheduled",
+      `Successfully assigned ${info.key} to ${nodeName}`,
+    );
+  }
+
+  /** The PodScheduled condition and the event. */
+  async #tell(pod: Stored<Pod>, reason: string, message: string): Promise<void> {
+    const { client, clock, log } = this.#options;
+    this.#recorder.event(pod, "Warning", "FailedScheduling", message);
+    const { name, namespace = "", generation } = pod.metadata;
+    const fresh = this.#informer(Pod).get(`${namespace}/${name}`) ?? pod;
+    const old = fresh.status.conditions?.find((condition) => condition.type === "PodScheduled");
+    if (old?.status === "False" && old.reason === reason && old.message === message) return;
+    const condition = {
+      type: "PodScheduled",
+      status: "False",
+      reason,
+      message,
+      lastProbeTime: null,
+      lastTransitionTime:
+        old?.status === "False" ? old.lastTransitionTime : formatTime(clock.now()),
+      ...(generation === undefined ? {} : { observedGeneration: generation }),
+    };
+    try {
+      const body = { metadata: { uid: pod.metadata.uid }, status: { conditions: [condition] } };
+      await client.patch(Pod, { name, namespace }, "strategic", body, { subresource: "status" });
+    } catch (error) {
+      if (isStatus(error, "NotFound") || isStatus(error, "Conflict")) return;
+      log.write("warn", "a Pod's PodScheduled condition could not be written", {
+        pod: `${namespace}/${name}`,
+        error: error instanceof Error ? error.message : String(error),
+      });
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const end of this.#ends) end();
+    this.#queue.stop();
+    this.#recorder.stop();
+    if ([...this.#informers.values()].every((informer) => informer.isSynced)) await this.#done;
+    await Promise.all(this.#bindings);
+  }
+}
+
+const isSameToScheduling = (pod: Stored<Pod>, old: Stored<Pod>): boolean =>
+  equalObjects(pod.spec, old.spec) &&
+  equalObjects(pod.metadata.labels, old.metadata.labels) &&
+  pod.metadata.deletionTimestamp === old.metadata.deletionTimestamp;
