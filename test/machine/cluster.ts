@@ -1,0 +1,99 @@
+/** A cluster of a test's own: its name, data folder and kubeconfig; started and purged as a user would. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "vitest";
+import {
+  kubectlProgram,
+  type Outcome,
+  Running,
+  type RunOptions,
+  run,
+  wherryProgram,
+} from "./programs.ts";
+
+export class TestCluster {
+  readonly name: string;
+  readonly folder: string;
+  readonly kubeconfig: string;
+  readonly #upArguments: readonly string[];
+
+  constructor(name: string, upArguments: readonly string[] = []) {
+    this.name = name;
+    this.folder = mkdtempSync(join(tmpdir(), `wh-${name}-`));
+    this.kubeconfig = join(this.folder, "kubeconfig");
+    this.#upArguments = upArguments;
+  }
+  get context(): string {
+    return this.name === "wherry" ? "wherry" : `wherry-${this.name}`;
+  }
+  get dataDirectory(): string {
+    return join(this.folder, "data");
+  }
+
+  wherry(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+    return run(process.execPath, [wherryProgram, ...args], {
+      ...options,
+      env: { KUBECONFIG: this.kubeconfig, ...options.env },
+    });
+  }
+  up(...more: string[]): Promise<Outcome> {
+    const data = ["--data-dir", this.dataDirectory];
+    return this.wherry(["up", "--name", this.name, ...data, ...this.#upArguments, ...more]);
+  }
+  down(...more: string[]): Promise<Outcome> {
+    return this.wherry(["down", "--name", this.name, ...more]);
+  }
+  async start(...more: string[]): Promise<void> {
+    const outcome = await this.up(...more);
+    expect(outcome.code, `${outcome.stdout}${outcome.stderr}`).toBe(0);
+  }
+  /** Down with everything it left; for afterAll. */
+  async purge(): Promise<void> {
+    const outcome = await this.down("--purge");
+    rmSync(this.folder, { recursive: true, force: true });
+    expect(outcome.code, `${outcome.stdout}${outcome.stderr}`).toBe(0);
+  }
+
+  kubectl(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+    return run(kubectlProgram(), ["--kubeconfig", this.kubeconfig, ...args], options);
+  }
+  /** Standard output of a kubectl that must succeed. */
+  async ok(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.kubectl(args);
+    expect(code, `kubectl ${args.join(" ")}\n${stdout}${stderr}`).toBe(0);
+    return stdout;
+  }
+  /** What kubectl says when it must fail. */
+  async refused(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.kubectl(args);
+    expect(code, `kubectl ${args.join(" ")} was expected to fail\n${stdout}`).not.toBe(0);
+    return `${stdout}${stderr}`;
+  }
+  async apply(manifest: string): Promise<string> {
+    const { code, stdout, stderr } = await this.kubectl(["apply", "-f", "-"], { input: manifest });
+    expect(code, stderr).toBe(0);
+    return stdout;
+  }
+  background(...args: string[]): Running {
+    return new Running(kubectlProgram(), ["--kubeconfig", this.kubeconfig, ...args]);
+  }
+  /** Follows a watch of one object's JSONPath until it prints a value that is wanted. */
+  async until(what: string, path: string, wanted: RegExp, ...more: string[]): Promise<string> {
+    const [kind = "", name = ""] = what.split("/");
+    const watch = this.background(
+      "get",
+      kind,
+      name,
+      ...more,
+      "-w",
+      "-o",
+      `jsonpath=${path}{"\\n"}`,
+    );
+    try {
+      return await watch.prints(wanted);
+    } finally {
+      await watch.stop("SIGKILL");
+    }
+  }
+}
