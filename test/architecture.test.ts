@@ -72,7 +72,9 @@ const folders = Object.keys(mayImport).toSorted((a, b) => b.length - a.length);
 const folderOf = (path: string): string =>
   folders.find((folder) => path === folder || path.startsWith(`${folder}/`)) ?? path;
 const importsOf = (file: string): string[] =>
-  [...(text.get(file) ?? "").matchAll(/(?:from|import) "([^"]+)"/g)].map((match) => match[1] ?? "");
+  [
+    ...(text.get(file) ?? "").matchAll(/^(?:(?:import|export|\}).*?from|import) "([^"\n]+)";/gm),
+  ].map((match) => match[1] ?? "");
 
 test("imports follow the table", () => {
   const wrong: string[] = [];

@@ -1,6 +1,6 @@
 /** ReplicaSet. */
-import type * as g from "#api/generated/apps/v1.ts";
-import { defineResource } from "#api/resource.ts";
+import type * as g from "../../generated/apps/v1.ts";
+import { defineResource } from "../../resource.ts";
 
 export type ReplicaSet = g.ReplicaSet;
 export const ReplicaSet = defineResource<g.ReplicaSet>({

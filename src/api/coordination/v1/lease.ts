@@ -1,6 +1,6 @@
 /** Lease. */
-import type * as g from "#api/generated/coordination/v1.ts";
-import { defineResource } from "#api/resource.ts";
+import type * as g from "../../generated/coordination/v1.ts";
+import { defineResource } from "../../resource.ts";
 
 export type Lease = g.Lease;
 export const Lease = defineResource<g.Lease>({

@@ -1,6 +1,6 @@
 /** ConfigMap. */
-import type * as g from "#api/generated/core/v1.ts";
-import { defineResource } from "#api/resource.ts";
+import type * as g from "../../generated/core/v1.ts";
+import { defineResource } from "../../resource.ts";
 
 export type ConfigMap = g.ConfigMap;
 export const ConfigMap = defineResource<g.ConfigMap>({

@@ -1,6 +1,6 @@
 /** Event. */
-import type * as g from "#api/generated/core/v1.ts";
-import { defineResource } from "#api/resource.ts";
+import type * as g from "../../generated/core/v1.ts";
+import { defineResource } from "../../resource.ts";
 
 export type Event = g.Event;
 export const Event = defineResource<g.Event>({ group: "", version: "v1", plural: "events" });

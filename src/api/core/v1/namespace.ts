@@ -1,6 +1,6 @@
 /** Namespace. */
-import type * as g from "#api/generated/core/v1.ts";
-import { defineResource } from "#api/resource.ts";
+import type * as g from "../../generated/core/v1.ts";
+import { defineResource } from "../../resource.ts";
 
 export type Namespace = g.Namespace;
 export const Namespace = defineResource<g.Namespace>({

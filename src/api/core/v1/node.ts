@@ -1,6 +1,6 @@
 /** Node. */
-import type * as g from "#api/generated/core/v1.ts";
-import { defineResource } from "#api/resource.ts";
+import type * as g from "../../generated/core/v1.ts";
+import { defineResource } from "../../resource.ts";
 
 export type Node = g.Node;
 export const Node = defineResource<g.Node>({ group: "", version: "v1", plural: "nodes" });

@@ -1,6 +1,6 @@
 /** Service. */
-import type * as g from "#api/generated/core/v1.ts";
-import { defineResource } from "#api/resource.ts";
+import type * as g from "../../generated/core/v1.ts";
+import { defineResource } from "../../resource.ts";
 
 export type Service = g.Service;
 export const Service = defineResource<g.Service>({ group: "", version: "v1", plural: "services" });

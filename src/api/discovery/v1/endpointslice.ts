@@ -1,6 +1,6 @@
 /** EndpointSlice. */
-import type * as g from "#api/generated/discovery/v1.ts";
-import { defineResource } from "#api/resource.ts";
+import type * as g from "../../generated/discovery/v1.ts";
+import { defineResource } from "../../resource.ts";
 
 export type EndpointSlice = g.EndpointSlice;
 export const EndpointSlice = defineResource<g.EndpointSlice>({
