@@ -196,7 +196,8 @@ export function createEventRecorder(
       };
     });
   const writeOne = async (event: Correlated): Promise<void> => {
-    for (let tries = 1; !stopped; tries += 1) {
+    for (let tries = 1; tries <= triesMax; tries += 1) {
+      if (stopped) return;
       try {
         const stored = await send(client, source, event);
         correlator.written(event, stored.metadata.name);

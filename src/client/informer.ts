@@ -206,7 +206,7 @@ class Reflector<T extends ApiObject> extends Cache<T> implements Informer<T> {
       count += 1;
       if (count % sliceObjectsMax === 0) await this.#pause(0);
     }
-    for (const key of [...this.keys()]) if (!listed.has(key)) this.#remove(key, undefined);
+    for (const key of this.keys()) if (!listed.has(key)) this.#remove(key, undefined);
     this.#seen(list.metadata.resourceVersion);
     if (!this.isSynced) {
       this.isSynced = true;

@@ -119,8 +119,8 @@ export const watch = <T extends ApiObject>(
   changed?: (object: Stored<T>, old: Stored<T>) => boolean,
 ): Watch => ({
   kind,
-  keys: keys as Watch["keys"],
-  ...(changed === undefined ? {} : { changed: changed as NonNullable<Watch["changed"]> }),
+  keys,
+  ...(changed === undefined ? {} : { changed }),
 });
 
 export interface Index {
@@ -131,7 +131,7 @@ export interface Index {
 export const index = <T extends ApiObject>(kind: Kind<T>, name: string, by: IndexBy<T>): Index => ({
   kind,
   name,
-  by: by as unknown as IndexBy<never>,
+  by,
 });
 
 export interface ControllerDefinition<T extends ApiObject> {

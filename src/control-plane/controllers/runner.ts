@@ -104,7 +104,7 @@ class Loop<T extends ApiObject> implements Running {
       [controllerIndex]: byController,
       ...Object.fromEntries(mine.map((one) => [one.name, one.by])),
     });
-    this.#informers.set(id, informer as unknown as Informer<ApiObject>);
+    this.#informers.set(id, informer);
     return informer;
   }
   #cache<K extends ApiObject>(kind: Kind<K>): Lister<K> {

@@ -1,9 +1,7 @@
 /** The short hash that tells a Deployment's ReplicaSets apart: stable for equal templates, in upstream's alphabet. Pure. */
 import type { PodTemplateSpec } from "#api/generated/core/v1.ts";
+import { safeEncode } from "#machinery/names.ts";
 import { sortedKeys } from "#machinery/object.ts";
-
-/** Upstream: no vowels and no look-alikes, so that no hash spells a word. */
-const alphabet = "bcdfghjklmnpqrstvwxz2456789";
 
 function canonical(value: unknown): string {
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
@@ -23,9 +21,6 @@ export function fnv32a(text: string): number {
   }
   return hash;
 }
-
-export const safeEncode = (text: string): string =>
-  Array.from(text, (char) => alphabet[char.charCodeAt(0) % alphabet.length]).join("");
 
 /** `collisions`: how often this template's hash was found taken by another. */
 export function templateHash(template: PodTemplateSpec, collisions: number | undefined): string {

@@ -148,7 +148,7 @@ function best(
   view: SchedulerView,
   random: Random,
 ): NodeInfo {
-  const totals = new Array<number>(nodes.length).fill(0);
+  const totals = nodes.map(() => 0);
   for (const { plugin, weight } of profile.plugins) {
     if (plugin.score === undefined) continue;
     const prepared = plugin.preScore?.(pod, nodes, view);

@@ -203,7 +203,9 @@ export class SchedulingQueue {
 
   /** Something happened: whom may it help? */
   happened(event: ClusterEvent): void {
-    for (const { queued } of [...this.#unschedulable.values()]) {
+    // A copy: who is woken may be parked again, at the end.
+    const parked = [...this.#unschedulable.values()];
+    for (const { queued } of parked) {
       if (this.#isWokenBy(queued, event)) this.#wake(queued);
     }
   }
@@ -270,7 +272,8 @@ export class SchedulingQueue {
     const left = oldest.sinceMs + unschedulableMsMax - this.#clock.monotonicMs();
     this.#cancelFlush = this.#clock.after(left, () => {
       const now = this.#clock.monotonicMs();
-      for (const { queued, sinceMs } of [...this.#unschedulable.values()]) {
+      const parked = [...this.#unschedulable.values()];
+      for (const { queued, sinceMs } of parked) {
         if (sinceMs + unschedulableMsMax <= now) this.#wake(queued);
       }
       this.#armFlush();

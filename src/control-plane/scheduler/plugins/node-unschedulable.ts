@@ -1,6 +1,6 @@
 /** NodeUnschedulable: a cordoned node takes only those who tolerate that. */
+import { isTolerated } from "#api/core/v1/toleration.ts";
 import { definePlugin, rejectForGood } from "../plugin.ts";
-import { isTolerated } from "../taints.ts";
 
 const taint = { key: "node.kubernetes.io/unschedulable", effect: "NoSchedule" } as const;
 

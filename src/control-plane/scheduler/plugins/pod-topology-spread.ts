@@ -2,6 +2,7 @@
  * PodTopologySpread: spreads like Pods over zones, hosts or any other label of nodes: as constraints of the Pod demand, and,
  * without any, softly by the Services and the controller that it belongs to.
  */
+import { hasUntolerated } from "#api/core/v1/toleration.ts";
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
 import { Service } from "#api/core/v1/service.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
@@ -16,7 +17,6 @@ import {
 } from "#machinery/selector.ts";
 import type { NodeInfo } from "../node-info.ts";
 import { definePlugin, reject, rejectForGood, type SchedulerView, scoreMax } from "../plugin.ts";
-import { hasUntolerated } from "../taints.ts";
 import { requiredNode } from "./node-affinity.ts";
 
 const hostname = "kubernetes.io/hostname";

@@ -1,10 +1,10 @@
 /** TaintToleration: keeps Pods off nodes whose taints they do not tolerate, and prefers nodes with fewer soft ones. */
+import { hasUntolerated, isTolerated } from "#api/core/v1/toleration.ts";
 import type { Node } from "#api/core/v1/node.ts";
 import type { Toleration } from "#api/generated/core/v1.ts";
 import { equalObjects } from "#machinery/object.ts";
 import { definePlugin, normalizeToMax, rejectForGood } from "../plugin.ts";
 import type { PodInfo } from "../pod-info.ts";
-import { hasUntolerated, isTolerated } from "../taints.ts";
 
 const fits = (pod: PodInfo, node: Node): boolean =>
   !hasUntolerated(

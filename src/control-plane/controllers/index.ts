@@ -1,0 +1,73 @@
+/** All controllers, in the order in which they start. A new one is a file and a line here. */
+import type { Client } from "#client/client.ts";
+import { createInformers, type Informers } from "#client/informer.ts";
+import type { Clock } from "#ports/clock.ts";
+import type { Log } from "#ports/log.ts";
+import type { Random } from "#ports/random.ts";
+import {
+  type Controller,
+  type ControllerSettings,
+  type ControllerWorld,
+  defaultSettings,
+  type Running,
+} from "./controller.ts";
+import { deploymentController } from "./deployment.ts";
+import { endpointSliceController } from "./endpointslice.ts";
+import { garbageCollector } from "./garbage-collector.ts";
+import { namespaceController } from "./namespace.ts";
+import { nodeIpamController } from "./node-ipam.ts";
+import { nodeLifecycleController } from "./node-lifecycle.ts";
+import { podGcController } from "./pod-gc.ts";
+import { replicaSetController } from "./replicaset.ts";
+import { rootCaCertPublisher } from "./root-ca-cert-publisher.ts";
+import { serviceAccountController } from "./serviceaccount.ts";
+import { taintEvictionController } from "./taint-eviction.ts";
+
+export const controllers: readonly Controller[] = [
+  serviceAccountController,
+  rootCaCertPublisher,
+  namespaceController,
+  nodeIpamController,
+  nodeLifecycleController,
+  taintEvictionController,
+  replicaSetController,
+  deploymentController,
+  endpointSliceController,
+  podGcController,
+  garbageCollector,
+];
+
+export interface ControllersOptions {
+  /** Upstream's names: "system:kube-controller-manager", "system:serviceaccount:kube-system:NAME". */
+  readonly clientFor: (identity: string) => Client;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly settings?: Partial<ControllerSettings>;
+  /** Shared with others in the process; stays running when the controllers stop. Default: their own. */
+  readonly informers?: Informers;
+  /** Default: all. */
+  readonly controllers?: readonly Controller[];
+}
+
+/** Runs them until stop(), which resolves when no work is under way any more. */
+export function startControllers(options: ControllersOptions): Running {
+  const { clientFor, clock, random, log } = options;
+  const own = options.informers === undefined;
+  const informers =
+    options.informers ??
+    createInformers(clientFor("system:kube-controller-manager"), {
+      clock,
+      random: random.fork("informers"),
+      log,
+    });
+  const settings = { ...defaultSettings, ...options.settings };
+  const world: ControllerWorld = { clientFor, informers, clock, random, log, settings };
+  const running = (options.controllers ?? controllers).map((controller) => controller.start(world));
+  return {
+    async stop() {
+      await Promise.all(running.map((one) => one.stop()));
+      if (own) informers.stop();
+    },
+  };
+}
