@@ -8,7 +8,7 @@ import type { Storage, StorageChange } from "#ports/storage.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
 
 /** Bytes as a string of the same order: one unit a byte. */
-const nameOf = (bytes: Bytes): string => String.fromCharCode(...bytes);
+const nameOf = (bytes: Bytes): string => Reflect.apply(String.fromCharCode, undefined, bytes);
 const bytesOf = (name: string): Bytes => Uint8Array.from(name, (unit) => unit.charCodeAt(0));
 
 const keyBytesMax = 1024;

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -103,6 +103,8 @@ test("a directory that lies deep, and one that cannot be written", async () => {
   onTestFinished(() => rmSync(root, { recursive: true }));
   const deep = join(root, "x".repeat(120), "y".repeat(120));
   await (await openLmdbStorage(deep)).close();
+  expect(statSync(deep).mode & 0o777).toBe(0o700);
+  expect(statSync(join(deep, "store.lmdb")).mode & 0o777).toBe(0o600);
   const file = join(root, "file");
   writeFileSync(file, "x");
   await expect(openLmdbStorage(file)).rejects.toThrow(/EEXIST|ENOTDIR/);

@@ -6,7 +6,8 @@
  * LMDB writes on a thread of the pool and reads the batch's bytes there: they are copied into one arena, which is used again
  * and again. What is read is copied out of LMDB's own buffers, each value into an array of its own.
  */
-import { mkdirSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { open, type RootDatabase } from "lmdb";
 import type { Storage, StorageChange } from "#ports/storage.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
@@ -37,15 +38,20 @@ export async function openLmdbStorage(directory: string): Promise<Storage> {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const lock = await lockDirectory(directory);
   try {
-    const database = open<Bytes, Uint8Array>({
-      path: `${directory}/store.lmdb`,
+    const options = {
+      path: join(directory, "store.lmdb"),
       keyEncoding: "binary",
       encoding: "binary",
       overlappingSync: false,
       eventTurnBatching: false,
       noMemInit: true,
       maxDbs: 1,
-    });
+      // Of LMDB's options, though not in its types: Secrets lie in this file.
+      permissionsMode: 0o600,
+    } as const;
+    const database = open<Bytes, Uint8Array>(options);
+    // A new file is durable when the directories that name it are.
+    for (const named of [directory, dirname(directory)]) syncDirectory(named);
     return new LmdbStorage(directory, database, lock);
   } catch (error) {
     await lock.release();
@@ -227,11 +233,22 @@ class LmdbStorage implements Storage {
   }
 }
 
-/** LMDB hands out Buffers: of its own memory, of a pool, or of memory that it overwrites. */
+/** LMDB hands out Buffers, most of them copies of their own already; what shares memory with others is copied. */
 function owned(bytes: Uint8Array): Bytes {
+  if (bytes.buffer.byteLength === bytes.length && bytes.buffer instanceof ArrayBuffer)
+    return new Uint8Array(bytes.buffer);
   const copy = new Uint8Array(bytes.length);
   copy.set(bytes);
   return copy;
+}
+
+function syncDirectory(directory: string): void {
+  const handle = openSync(directory, "r");
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
 }
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
