@@ -99,12 +99,19 @@ export function recordOf(status: ContainerStatus): ContainerRecord {
 export class RuntimeReader {
   readonly #runtime: Runtime;
   readonly #owned: RuntimeLabels;
+  readonly #lastWords: (podUid: string, record: ContainerRecord) => Promise<string>;
   /** Ended containers by id; entries go when the container does. */
   readonly #ended = new Map<string, ContainerRecord>();
 
-  constructor(runtime: Runtime, owned: RuntimeLabels) {
+  /** `lastWords`: the message of a container that ended. */
+  constructor(
+    runtime: Runtime,
+    owned: RuntimeLabels,
+    lastWords: (podUid: string, record: ContainerRecord) => Promise<string>,
+  ) {
     this.#runtime = runtime;
     this.#owned = owned;
+    this.#lastWords = lastWords;
   }
 
   /** The pod's whole state, or what exists of it. */
@@ -121,7 +128,7 @@ export class RuntimeReader {
     const statuses = await Promise.all(
       sandboxes.map((one) => unlessGone(this.#runtime.sandboxStatus(one.id))),
     );
-    const records = await Promise.all(containers.map((one) => this.#record(one)));
+    const records = await Promise.all(containers.map((one) => this.#record(pod.uid, one)));
     const ordered = statuses.filter((one) => one !== undefined).toSorted(newestFirst);
     const ready = ordered[0]?.ready === true ? ordered[0] : undefined;
     return {
@@ -136,14 +143,16 @@ export class RuntimeReader {
     this.#ended.delete(containerId);
   }
 
-  async #record(container: Container): Promise<ContainerRecord | undefined> {
+  async #record(podUid: string, container: Container): Promise<ContainerRecord | undefined> {
     const ended = this.#ended.get(container.id);
     if (ended !== undefined) return ended;
     const status = await unlessGone(this.#runtime.containerStatus(container.id));
     if (status === undefined) return undefined;
     const record = recordOf(status);
-    if (record.state === "exited") this.#ended.set(record.id, record);
-    return record;
+    if (record.state !== "exited") return record;
+    const complete = { ...record, message: await this.#lastWords(podUid, record) };
+    this.#ended.set(record.id, complete);
+    return complete;
   }
 }
 

@@ -1,0 +1,120 @@
+/** Image names: validity, the default tag, the registry; and which of a pod's credentials fit. Pure. */
+import { decodeBase64 } from "#machinery/base64.ts";
+import { isObject } from "#machinery/object.ts";
+
+const domain =
+  /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9-]+)*|\[[0-9a-fA-F:]+\])(?::\d+)?$/;
+const pathPart = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
+const tagForm = /^\w[\w.-]{0,127}$/;
+const digestForm = /^[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}$/;
+const nameLengthMax = 255;
+
+export type ImageReference =
+  | {
+      /** With ":latest" where neither tag nor digest was given. */
+      readonly reference: string;
+      /** Registry and repository, "docker.io/library/busybox". */
+      readonly repository: string;
+    }
+  | { readonly problem: string };
+
+export function parseImage(image: string): ImageReference {
+  const problem = (why: string): ImageReference => ({
+    problem: `couldn't parse image name "${image}": ${why}`,
+  });
+  const at = image.indexOf("@");
+  const digest = at < 0 ? undefined : image.slice(at + 1);
+  const beforeDigest = at < 0 ? image : image.slice(0, at);
+  const colon = beforeDigest.lastIndexOf(":");
+  const tagged = colon > beforeDigest.lastIndexOf("/");
+  const tag = tagged ? beforeDigest.slice(colon + 1) : undefined;
+  const name = tagged ? beforeDigest.slice(0, colon) : beforeDigest;
+  if (digest !== undefined && !digestForm.test(digest)) return problem("invalid reference format");
+  if (tag !== undefined && !tagForm.test(tag)) return problem("invalid reference format");
+  const parts = name.split("/");
+  const first = parts[0] ?? "";
+  const hasDomain =
+    parts.length > 1 && (/[.:]/.test(first) || first === "localhost" || /[A-Z]/.test(first));
+  if (hasDomain && !domain.test(first)) return problem("invalid reference format");
+  const path = hasDomain ? parts.slice(1) : parts;
+  if (!path.every((part) => pathPart.test(part))) {
+    const lowered = path.every((part) => pathPart.test(part.toLowerCase()));
+    const why = lowered ? ": repository name must be lowercase" : "";
+    return problem(`invalid reference format${why}`);
+  }
+  if (name.length > nameLengthMax) {
+    return problem(`repository name must not be more than ${nameLengthMax} characters`);
+  }
+  const registry = hasDomain ? first : "docker.io";
+  const inLibrary = registry === "docker.io" && path.length === 1;
+  const repository = `${registry}/${inLibrary ? "library/" : ""}${path.join("/")}`;
+  const bare = digest === undefined && tag === undefined;
+  return { reference: bare ? `${image}:latest` : image, repository };
+}
+
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+  readonly registry?: string;
+}
+
+/** "https://index.docker.io/v1/" and "index.docker.io" mean docker.io; schemes and trailing slashes don't count. */
+function normalHost(key: string): string {
+  const bare = key.replace(/^https?:\/\//, "").replace(/\/(?:v[12]\/?)?$/, "");
+  return bare.replace(/^(?:index|registry-1)\.docker\.io/, "docker.io");
+}
+
+/** "*.example.com/team" matches "eu.example.com/team/app": a star stands for one label. */
+function matches(pattern: string, repository: string): boolean {
+  const [host = "", ...path] = normalHost(pattern).split("/");
+  const [wantedHost = "", ...wantedPath] = repository.split("/");
+  const labels = host.split(".");
+  const wantedLabels = wantedHost.split(".");
+  if (labels.length !== wantedLabels.length) return false;
+  const sameHost = labels.every((label, index) => {
+    const wanted = wantedLabels[index] ?? "";
+    if (!label.includes("*")) return label === wanted;
+    const [before = "", after = ""] = label.split("*", 2);
+    return wanted.startsWith(before) && wanted.endsWith(after);
+  });
+  return sameHost && path.every((part, index) => wantedPath[index] === part);
+}
+
+function credentialsOf(entry: unknown, registry: string): Credentials | undefined {
+  if (!isObject(entry)) return undefined;
+  let { username, password } = entry as { username?: unknown; password?: unknown };
+  if (typeof entry["auth"] === "string" && (username ?? "") === "") {
+    const decoded = decodeBase64(entry["auth"]);
+    const text = "bytes" in decoded ? new TextDecoder().decode(decoded.bytes) : "";
+    const colon = text.indexOf(":");
+    if (colon < 0) return undefined;
+    username = text.slice(0, colon);
+    password = text.slice(colon + 1);
+  }
+  if (typeof username !== "string" || typeof password !== "string") return undefined;
+  return { username, password, registry };
+}
+
+/** The credentials in a pull secret that fit a repository, the most specific first. */
+export function credentialsFor(
+  repository: string,
+  type: string | undefined,
+  data: ReadonlyMap<string, Uint8Array>,
+): Credentials[] {
+  const modern = type === "kubernetes.io/dockerconfigjson";
+  const bytes = data.get(modern ? ".dockerconfigjson" : ".dockercfg");
+  if (bytes === undefined) return [];
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return [];
+  }
+  const auths = modern && isObject(parsed) ? parsed["auths"] : parsed;
+  if (!isObject(auths)) return [];
+  return Object.keys(auths)
+    .filter((key) => matches(key, repository))
+    .toSorted((a, b) => b.length - a.length)
+    .map((key) => credentialsOf(auths[key], normalHost(key).split("/")[0] ?? ""))
+    .filter((one) => one !== undefined);
+}

@@ -1,0 +1,91 @@
+/** projected: several sources in one directory: Secrets, ConfigMaps, the downward API, ServiceAccount tokens. */
+import type { VolumeProjection } from "#api/generated/core/v1.ts";
+import type { NodePod } from "../pod-spec.ts";
+import type { ProjectedFile } from "./atomic-writer.ts";
+import { mountTmpfs } from "./empty-dir.ts";
+import { defaultMode, projectDownward, projectKeys } from "./projection.ts";
+import { fsGroupOf, VolumeError, type VolumeInput, type VolumePlugin } from "./volume.ts";
+
+const tokenSecondsDefault = 3600;
+
+/** The user all containers run as, if they agree: it then owns the token. */
+function commonUser(pod: NodePod): number | undefined {
+  const users = new Set(
+    pod.spec.containers.map(
+      (one) => one.securityContext?.runAsUser ?? pod.spec.securityContext?.runAsUser,
+    ),
+  );
+  return users.size === 1 ? [...users][0] : undefined;
+}
+
+interface Projected {
+  readonly files: ReadonlyMap<string, ProjectedFile>;
+  readonly refreshAtMs?: number;
+}
+
+async function project(
+  input: VolumeInput,
+  source: VolumeProjection,
+  mode: number,
+): Promise<Projected> {
+  const { pod } = input;
+  const { namespace } = pod.metadata;
+  const { configMap, secret, downwardAPI, serviceAccountToken } = source;
+  if (configMap !== undefined) {
+    const { name = "", items, optional = false } = configMap;
+    const payload = await input.configMap(namespace, name);
+    if (payload === undefined && !optional) throw new VolumeError(`configmap "${name}" not found`);
+    const missing = (key: string): string => `configmap references non-existent config key: ${key}`;
+    return { files: projectKeys(payload ?? new Map(), items, mode, optional, missing) };
+  }
+  if (secret !== undefined) {
+    const { name = "", items, optional = false } = secret;
+    const payload = await input.secret(namespace, name);
+    if (payload === undefined && !optional) throw new VolumeError(`secret "${name}" not found`);
+    const missing = (key: string): string => `references non-existent secret key: ${key}`;
+    return { files: projectKeys(payload ?? new Map(), items, mode, optional, missing) };
+  }
+  if (downwardAPI !== undefined) {
+    return { files: projectDownward(downwardAPI.items, mode, pod, input.node) };
+  }
+  if (serviceAccountToken !== undefined) {
+    const { audience = "", expirationSeconds = tokenSecondsDefault, path } = serviceAccountToken;
+    const { token, refreshAtMs } = await input.token(pod, audience, expirationSeconds);
+    const uid = commonUser(pod);
+    const narrow = uid !== undefined || fsGroupOf(pod) !== undefined;
+    const file: ProjectedFile = {
+      bytes: new TextEncoder().encode(token),
+      mode: narrow ? 0o600 : mode,
+      ...(uid === undefined ? {} : { uid }),
+    };
+    return { files: new Map([[path, file]]), refreshAtMs };
+  }
+  throw new VolumeError("a source of the projected volume is of a kind that this node lacks");
+}
+
+export const projected: VolumePlugin = {
+  name: "projected",
+  live: true,
+  handles: (volume) => volume.projected !== undefined,
+  async setUp(input) {
+    const mode = input.volume.projected?.defaultMode ?? defaultMode;
+    const files = new Map<string, ProjectedFile>();
+    let refreshAtMs: number | undefined;
+    for (const source of input.volume.projected?.sources ?? []) {
+      const part = await project(input, source, mode);
+      for (const [path, file] of part.files) files.set(path, file);
+      if (part.refreshAtMs !== undefined) {
+        refreshAtMs = Math.min(refreshAtMs ?? part.refreshAtMs, part.refreshAtMs);
+      }
+    }
+    await input.host.makeDirectory(input.directory, 0o755);
+    await mountTmpfs(input, input.directory, undefined);
+    await input.writer.write(input.directory, files, fsGroupOf(input.pod));
+    return {
+      hostPath: input.directory,
+      readOnly: true,
+      atomic: true,
+      ...(refreshAtMs === undefined ? {} : { refreshAtMs }),
+    };
+  },
+};
