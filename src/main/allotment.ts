@@ -28,6 +28,8 @@ export interface ClusterPaths {
   readonly store: string;
   readonly certificates: string;
   readonly run: string;
+  /** containerd's socket and state: on a file system that a boot empties. */
+  readonly engineRun: string;
   readonly log: string;
   readonly settings: string;
   readonly controlSocket: string;
@@ -149,6 +151,7 @@ export function pathsOf({ name, index, dataDirectory: data }: Allotment): Cluste
     store: join(data, "store"),
     certificates: join(data, "pki"),
     run: join(data, "run"),
+    engineRun: `/run/wherry/${name}`,
     log: join(data, "log", "wherry.log"),
     settings: join(data, "cluster.json"),
     controlSocket: join(data, "run", "control.sock"),

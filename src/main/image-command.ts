@@ -1,0 +1,191 @@
+/** `wherry image`: OCI images without Docker: build, load, list, remove, pull. */
+import { existsSync, rmSync } from "node:fs";
+import { resolve } from "node:path";
+import { containerdRuntime } from "#adapters/containerd/runtime.ts";
+import { findProgram } from "#adapters/containerd/tools.ts";
+import { systemClock } from "#adapters/nodejs/clock.ts";
+import { lineLog } from "#adapters/nodejs/log.ts";
+import { systemNetwork } from "#adapters/nodejs/network.ts";
+import { systemRpc } from "#adapters/nodejs/rpc.ts";
+import { normalizeReference } from "#node/image/oci.ts";
+import type { Image, Runtime } from "#ports/runtime.ts";
+import { checkName, defaultName, findAllotment, pathsOf } from "./allotment.ts";
+import { type Arguments, type Command, UsageError } from "./arguments.ts";
+import { buildImage } from "./image/build.ts";
+import { readKept } from "./settings.ts";
+
+export const imageCommand: Command = {
+  name: "image",
+  operands: "build DIR -t NAME [-- COMMAND…] | load FILE… | list | remove NAME… | pull NAME…",
+  summary:
+    "Images without Docker. build packs a Node application with this machine's Node (or on a --base image) and loads it; load takes docker and OCI archives.",
+  options: [
+    { name: "name", value: "N", default: defaultName, help: "the cluster whose images are meant" },
+    { name: "tag", short: "t", value: "NAME", help: "build: the image's name" },
+    { name: "base", value: "FILE", help: "build: an OCI archive to build on" },
+    {
+      name: "env",
+      short: "e",
+      value: "K=V",
+      repeated: true,
+      help: "build: an environment variable",
+    },
+    {
+      name: "output",
+      short: "o",
+      value: "FILE",
+      help: "build: write the archive there instead of loading it",
+    },
+  ],
+  run: image,
+};
+
+async function image(given: Arguments): Promise<number> {
+  const [action, ...operands] = given.operands;
+  switch (action) {
+    case "build":
+      return build(given, operands);
+    case "load":
+      return each(given, operands, "FILE", async (runtime, file) => {
+        if (!existsSync(file)) throw new Error(`${file}: there is no such file.`);
+        const names = await runtime.loadImage(resolve(file));
+        return names.map((name) => `Loaded ${name}`);
+      });
+    case "remove":
+      return each(given, operands, "NAME", async (runtime, name) => {
+        const reference = referenceOf(name);
+        if ((await runtime.imageStatus(reference)) === undefined)
+          throw new Error(`There is no image ${name}.`);
+        await runtime.removeImage(reference);
+        return [`Removed ${reference}`];
+      });
+    case "pull":
+      return each(given, operands, "NAME", async (runtime, name) => {
+        await runtime.pullImage(referenceOf(name));
+        return [`Pulled ${referenceOf(name)}`];
+      });
+    case "list":
+      return list(given);
+    default:
+      throw new UsageError(`wherry image ${action ?? ""}: say build, load, list, remove or pull.`);
+  }
+}
+
+function referenceOf(name: string): string {
+  const reference = normalizeReference(name);
+  if (reference !== undefined) return reference;
+  throw new UsageError(
+    `${name} is not an image name; write NAME:TAG in small letters, such as shop-web:1.`,
+  );
+}
+
+/** The images of a cluster: those of its containerd. */
+async function openImages(given: Arguments): Promise<Runtime & { close(): void }> {
+  const name = checkName(given.text("name") ?? defaultName);
+  const allotment = findAllotment(name);
+  if (allotment === undefined) {
+    throw new Error(
+      `There is no cluster ${name} on this machine to hold images; wherry up makes one.`,
+    );
+  }
+  const paths = pathsOf(allotment);
+  if (readKept(paths.settings)?.runtime !== "containerd") {
+    throw new Error(
+      `The nodes of the cluster ${name} are simulated: they hold no images, and need none.`,
+    );
+  }
+  const socket = `${paths.engineRun}/containerd.sock`;
+  if (!existsSync(socket)) throw new Error(`The cluster ${name} is stopped; wherry up starts it.`);
+  const ctr = await findProgram("ctr", process.env["PATH"] ?? "");
+  if (ctr === undefined)
+    throw new Error("containerd's program ctr is missing; install containerd.");
+  const log = lineLog({
+    stream: process.stderr,
+    clock: systemClock,
+    level: "error",
+    format: "text",
+  });
+  return containerdRuntime({ rpc: systemRpc, network: systemNetwork(log), socket, ctr });
+}
+
+async function each(
+  given: Arguments,
+  operands: readonly string[],
+  what: string,
+  work: (runtime: Runtime, operand: string) => Promise<string[]>,
+): Promise<number> {
+  if (operands.length === 0)
+    throw new UsageError(`wherry image ${given.operands[0]} needs a ${what}.`);
+  const runtime = await openImages(given);
+  try {
+    for (const operand of operands) {
+      for (const line of await work(runtime, operand)) process.stdout.write(`${line}\n`);
+    }
+    return 0;
+  } finally {
+    runtime.close();
+  }
+}
+
+async function build(given: Arguments, operands: readonly string[]): Promise<number> {
+  const [folder, ...more] = operands;
+  const tag = given.text("tag");
+  if (folder === undefined || more.length > 0)
+    throw new UsageError("wherry image build takes one folder: wherry image build DIR -t NAME.");
+  if (tag === undefined)
+    throw new UsageError("wherry image build needs a name for the image: -t NAME.");
+  const wrong = given.list("env").find((one) => !/^[^=]+=/.test(one));
+  if (wrong !== undefined) throw new UsageError(`--env ${wrong}: write NAME=VALUE.`);
+  const reference = referenceOf(tag);
+  const file = given.text("output");
+  const runtime = file === undefined ? await openImages(given) : undefined;
+  const output = resolve(file ?? `/tmp/wherry-image-${process.pid}.tar`);
+  const base = given.text("base");
+  try {
+    const built = await buildImage({
+      folder: resolve(folder),
+      reference,
+      output,
+      ...(base === undefined ? {} : { base: resolve(base) }),
+      ...(given.rest === undefined ? {} : { command: given.rest }),
+      env: given.list("env"),
+    });
+    const size = `${Math.round(built.sizeBytes / 2 ** 20)} MiB, ${built.digest}`;
+    if (runtime === undefined) {
+      process.stdout.write(`Built ${reference} into ${output} (${size})\n`);
+      return 0;
+    }
+    await runtime.loadImage(output);
+    process.stdout.write(`Built and loaded ${reference} (${size})\n`);
+    return 0;
+  } finally {
+    runtime?.close();
+    if (file === undefined) rmSync(output, { force: true });
+  }
+}
+
+async function list(given: Arguments): Promise<number> {
+  const runtime = await openImages(given);
+  try {
+    const rows = (await runtime.listImages()).flatMap(rowsOf);
+    const header = ["IMAGE", "ID", "SIZE"];
+    const table = [header, ...rows.toSorted((a, b) => ((a[0] ?? "") < (b[0] ?? "") ? -1 : 1))];
+    const widths = header.map((_, column) =>
+      Math.max(...table.map((row) => row[column]?.length ?? 0)),
+    );
+    for (const row of table) {
+      const cells = row.map((cell, column) => cell.padEnd(widths[column] ?? 0));
+      process.stdout.write(`${cells.join("   ").trimEnd()}\n`);
+    }
+    return 0;
+  } finally {
+    runtime.close();
+  }
+}
+
+const rowsOf = ({ id, tags, sizeBytes }: Image): string[][] =>
+  tags.map((tag) => [
+    tag,
+    id.replace("sha256:", "").slice(0, 12),
+    `${Math.round(sizeBytes / 2 ** 20)} MiB`,
+  ]);
