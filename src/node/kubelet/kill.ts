@@ -73,7 +73,7 @@ function preStopOf(
   if (noted === undefined) return undefined;
   try {
     const parsed: unknown = JSON.parse(noted);
-    return isObject(parsed) ? (parsed as LifecycleHandler) : undefined;
+    return isObject(parsed) ? parsed : undefined;
   } catch {
     // Somebody else's annotation under our key: there is no hook to run.
     return undefined;
@@ -101,8 +101,9 @@ function terminationOrdering(pod: NodePod, running: readonly string[]): Ordering
     async turnOf(name) {
       const index = sidecars.findIndex((container) => container.name === name);
       if (index < 0) return;
-      const before = [...pod.spec.containers, ...sidecars.slice(index + 1)];
-      await Promise.all(before.map((container) => done.get(container.name)?.promise));
+      for (const { name: before } of [...pod.spec.containers, ...sidecars.slice(index + 1)]) {
+        await done.get(before)?.promise;
+      }
     },
     ended(name) {
       done.get(name)?.end();

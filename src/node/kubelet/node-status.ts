@@ -241,7 +241,7 @@ export function nodeStatusChanged(before: NodeStatus | undefined, now: NodeStatu
     JSON.stringify({
       ...pick(status),
       conditions: (status?.conditions ?? [])
-        .map(({ type, status: holds, reason, message }) => [type, holds, reason, message])
+        .map((one) => JSON.stringify([one.type, one.status, one.reason, one.message]))
         .toSorted(),
     });
   return plain(before) !== plain(now);

@@ -251,7 +251,7 @@ function judgeInit(
       return shouldRestartAfter(container, pod, record.exitCode)
         ? { type: "pending", restart: true }
         : { type: "failed", restart: false };
-    case "unknown":
+    default:
       if (!isSidecar(container) && !restartsWhileRunning(container, pod)) {
         return { type: "failed", restart: false };
       }

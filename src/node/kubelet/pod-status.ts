@@ -37,7 +37,7 @@ import type {
   ReportedState,
   ReportedStatus,
 } from "./reported-status.ts";
-import { type ContainerRecord, latestOf, type PodRuntimeStatus } from "./runtime-status.ts";
+import type { ContainerRecord, PodRuntimeStatus } from "./runtime-status.ts";
 
 /** Why a container is not running: CrashLoopBackOff, ErrImagePull, CreateContainerConfigError, … */
 export interface StartFailure {
@@ -324,7 +324,7 @@ function stateOf(
       };
     case "created":
       return { waiting: {} };
-    case "unknown":
+    default:
       if (old?.state?.running === undefined) return { waiting: {} };
       return {
         terminated: {

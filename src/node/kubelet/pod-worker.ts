@@ -217,7 +217,7 @@ export class PodWorker {
       case "terminated":
         await this.#syncTerminated();
         return undefined;
-      case "finished":
+      default:
         return undefined;
     }
   }

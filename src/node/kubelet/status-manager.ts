@@ -93,7 +93,7 @@ export class StatusManager {
 
   stop(): void {
     this.#stopped = true;
-    for (const uid of [...this.#entries.keys()]) this.forget(uid);
+    for (const uid of this.#entries.keys()) this.forget(uid);
   }
 
   #newEntry(pod: NodePod, status: ReportedStatus, mayRun: boolean): Entry {

@@ -53,7 +53,9 @@ export class TokenStore {
     if (!isObject(status) || typeof status["token"] !== "string") {
       throw new Error(`the answer to a token request for ServiceAccount ${account} has no token`);
     }
-    const until = parseTime(String(status["expirationTimestamp"] ?? ""));
+    const { expirationTimestamp } = status;
+    const until =
+      typeof expirationTimestamp === "string" ? parseTime(expirationTimestamp) : undefined;
     const lifeMs = until === undefined ? expirationSeconds * 1000 : until - asked;
     return {
       token: status["token"],

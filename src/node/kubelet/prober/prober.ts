@@ -4,7 +4,6 @@
  */
 import type { Container, Probe } from "#api/generated/core/v1.ts";
 import { parseTime } from "#machinery/time.ts";
-import type { Clock } from "#ports/clock.ts";
 import type { Random } from "#ports/random.ts";
 import type { EventSink } from "../events.ts";
 import type { ProbeOutcome, ProbeResults } from "../pod-actions.ts";
@@ -119,7 +118,7 @@ export class Prober implements ProbeResults {
   }
 
   stop(): void {
-    for (const uid of [...this.#pods.keys()]) this.remove(uid);
+    for (const uid of this.#pods.keys()) this.remove(uid);
   }
 
   #align(
