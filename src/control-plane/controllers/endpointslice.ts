@@ -7,54 +7,15 @@ import { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
 import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
 import { namespaceIndex } from "#client/cache.ts";
-import { keyOf, type Stored } from "#machinery/meta.ts";
-import { equalObjects } from "#machinery/object.ts";
+import { keyOf } from "#machinery/meta.ts";
 import { compileLabelMap } from "#machinery/selector.ts";
 import { isStatus } from "#machinery/status-error.ts";
-import { formatTime, parseTime } from "#machinery/time.ts";
-import { type Controller, index, keyFor, type Lookup, watch } from "./controller.ts";
+import { type Controller, index, keyFor, watch } from "./controller.ts";
 import { managedBy, managedByLabel, planSlices, serviceNameLabel } from "./endpointslice-plan.ts";
-import { isTerminal, readySince } from "./pod-state.ts";
 import { defineController, isEnding } from "./runner.ts";
+import { changesEndpoints, servicesOf, Triggers } from "./service-pods.ts";
 
 const serviceIndex = "service";
-
-/** Services that select a Pod. */
-const servicesOf = (pod: Pod, lookup: Lookup): string[] =>
-  lookup
-    .cache(Service)
-    .byIndex(namespaceIndex, pod.metadata.namespace ?? "")
-    .filter((service) => compileLabelMap(service.spec.selector)(pod.metadata.labels))
-    .map(keyOf);
-
-const matters = (pod: Pod) => ({
-  labels: pod.metadata.labels,
-  deleting: pod.metadata.deletionTimestamp !== undefined,
-  ended: isTerminal(pod),
-  ready: readySince(pod),
-  ips: pod.status.podIPs,
-  node: pod.spec.nodeName,
-});
-
-/** When things last changed, by Service: so that the annotation names only changes that no earlier pass has answered to. */
-class Triggers {
-  readonly #seen = new Map<string, ReadonlyMap<string, number>>();
-  /** The earliest change that is new. */
-  latest(key: string, service: Stored<Service>, pods: readonly Stored<Pod>[]): string | undefined {
-    const times = new Map([["", parseTime(service.metadata.creationTimestamp) ?? 0]]);
-    for (const pod of pods) {
-      const since = readySince(pod);
-      if (since !== undefined) times.set(pod.metadata.uid, since);
-    }
-    const old = this.#seen.get(key);
-    this.#seen.set(key, times);
-    const fresh = [...times].filter(([id, at]) => at > (old?.get(id) ?? 0)).map(([, at]) => at);
-    return fresh.length === 0 ? undefined : formatTime(Math.min(...fresh));
-  }
-  forget(key: string): void {
-    this.#seen.delete(key);
-  }
-}
 
 export const endpointSliceController: Controller = {
   name: "endpointslice",
@@ -73,19 +34,16 @@ const loop = (triggers: Triggers): Controller =>
       ),
     ],
     watches: [
-      watch(Pod, servicesOf, (pod, old) => !equalObjects(matters(pod), matters(old))),
+      watch(Pod, servicesOf, changesEndpoints),
       watch(EndpointSlice, ({ metadata: { labels, namespace } }) =>
         labels?.[managedByLabel] === managedBy
           ? [keyFor(namespace, labels[serviceNameLabel] ?? "")]
           : [],
       ),
+      // Its zone is all that endpoints take from a node.
       watch(
         Node,
-        (node, lookup) =>
-          // Only Services that have, or could have, endpoints on it; its zone is all that they take from it.
-          [...lookup.cache(Service).list()]
-            .filter((one) => one.spec.selector !== undefined && node.metadata.name !== "")
-            .map(keyOf),
+        (_node, lookup) => [...lookup.cache(Service).list()].map(keyOf),
         (node, old) =>
           node.metadata.labels?.["topology.kubernetes.io/zone"] !==
           old.metadata.labels?.["topology.kubernetes.io/zone"],

@@ -12,6 +12,7 @@ import {
   type Running,
 } from "./controller.ts";
 import { deploymentController } from "./deployment.ts";
+import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
 import { garbageCollector } from "./garbage-collector.ts";
 import { namespaceController } from "./namespace.ts";
@@ -33,6 +34,7 @@ export const controllers: readonly Controller[] = [
   replicaSetController,
   deploymentController,
   endpointSliceController,
+  endpointsController,
   podGcController,
   garbageCollector,
 ];

@@ -25,7 +25,7 @@ const replicaSet = (replicas: number): Stored<ReplicaSet> => ({
       metadata: { labels: { app: "web" } },
       spec: { containers: [{ name: "c", image: "i", resources: {} }] },
     },
-  } as ReplicaSet["spec"],
+  },
   status: { replicas: 0 },
 });
 interface Traits {
