@@ -98,12 +98,11 @@ test("every acknowledged write was synced before", { timeout: 120_000 }, async (
     });
     const output = join(directory, "trace");
     const names = "openat,write,writev,pwrite64,pwritev,pwritev2,fdatasync,fsync,msync";
-    execFileSync("strace", [
-      // A sync that takes its time: who does not wait for it is found out.
-      ...["-e", "inject=fdatasync,fsync,msync:delay_enter=10000"],
-      ...["-f", "-y", "-v", "-s", "64", "-e", `trace=${names}`, "-e", "signal=none"],
-      ...["-o", output, process.execPath, child, join(directory, "data")],
-    ]);
+    // A sync that takes its time: who does not wait for it is found out.
+    const delay = "inject=fdatasync,fsync,msync:delay_enter=10000";
+    const options = `-f -y -v -s 64 -e trace=${names} -e signal=none -e ${delay} -o`.split(" ");
+    const program = [process.execPath, child, join(directory, "data")];
+    execFileSync("strace", [...options, output, ...program]);
     const trace = classify(parse(readFileSync(output, "utf8")));
     expect(trace.acks).toHaveLength(220);
     const wrong = trace.acks.flatMap((ack) => {

@@ -104,13 +104,8 @@ export class Mvcc {
     return pick(key, this.#past.get(key), revision);
   }
 
-  /** The range as of a revision that is not compacted. */
+  /** The range as of a revision that is not compacted; as of the newest, ask `live`. */
   rangeAt(from: string, to: string, revision: number, limit: number): FoundRange {
-    if (revision >= this.revision) {
-      const items = this.live.slice(from, to, limit);
-      const all = items.length < limit ? items.length : this.live.count(from, to);
-      return { items, remaining: all - items.length };
-    }
     const items: Found[] = [];
     const living = this.live.cursor(from, to);
     const dead = this.#dead.cursor(from, to);

@@ -163,9 +163,13 @@ export class EmbeddedStore implements Store {
     if (revision > this.#mvcc.revision) return "future";
     if (revision < this.#mvcc.compacted) return "compacted";
     const limit = options.limit ?? Number.POSITIVE_INFINITY;
-    const found = this.#mvcc.rangeAt(orderKey(from), orderKey(to), revision, limit);
-    if (revision === this.#mvcc.revision)
-      return { revision, items: found.items.filter(isAtHand), remaining: found.remaining };
+    const bounds = [orderKey(from), orderKey(to)] as const;
+    if (revision === this.#mvcc.revision) {
+      const items = this.#mvcc.live.slice(...bounds, limit);
+      const all = items.length < limit ? items.length : this.#mvcc.live.count(...bounds);
+      return { revision, items, remaining: all - items.length };
+    }
+    const found = this.#mvcc.rangeAt(...bounds, revision, limit);
     const items = await this.#values(found.items);
     if (items === undefined) return this.#vanished(revision);
     return { revision, items, remaining: found.remaining };
@@ -176,7 +180,10 @@ export class EmbeddedStore implements Store {
     return Promise.resolve(this.#mvcc.live.count(orderKey(from), orderKey(to)));
   }
 
-  /** Not async: the answer should cost its caller one turn, so that who writes on joins the next batch. */
+  /**
+   * Not async: the answer should cost its caller one turn, so that who writes on joins the next batch. The value stays in
+   * memory as it is: a part of a larger buffer keeps that one alive.
+   */
   put(key: string, value: Bytes | undefined, options: PutOptions = {}): Promise<PutResult> {
     const order = orderKey(key);
     const coming = this.#coming.get(key);
