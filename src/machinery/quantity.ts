@@ -18,6 +18,7 @@ export type ParsedQuantity = { readonly quantity: Quantity } | { readonly proble
 const formatWrong =
   "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 const suffixWrong = "unable to parse quantity's suffix";
+const numberWrong = "unable to parse numeric part of quantity";
 const grammar = /^([+-]?)(\d*)(?:\.(\d*))?([eEinumkKMGTP]*[-+]?\d*)$/;
 const nanosPerOne = 1_000_000_000n;
 const valueMax = 2n ** 63n - 1n;
@@ -98,6 +99,11 @@ function parseUncached(text: string): ParsedQuantity {
   const suffix = interpretSuffix(match[4] ?? "");
   if (suffix === undefined) return { problem: suffixWrong };
   const digits = whole + fraction;
+  // Upstream: no digits at all count as zero, but not where the suffix is too large for its fast way.
+  const isBare = match[2] === "" && fraction === "";
+  if (isBare && suffix.format === "BinarySI" && suffix.exponent >= 50) {
+    return { problem: numberWrong };
+  }
   const value = BigInt(digits);
   let format = suffix.format;
   let nanos: bigint;
@@ -186,7 +192,7 @@ export function quantityToNumber(quantity: Quantity | string): number {
   return nanos % nanosPerOne === 0n ? Number(nanos / nanosPerOne) : Number(nanos) / 1e9;
 }
 
-/** Upstream rounds away from zero only upwards: negative amounts towards zero would lose money, so both round away. */
+/** Away from zero. */
 function roundUp(nanos: bigint, unit: bigint): number {
   return Number(nanos < 0n ? -divideUp(-nanos, unit) : divideUp(nanos, unit));
 }

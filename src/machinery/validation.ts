@@ -53,7 +53,8 @@ export const dns1123SubdomainLengthMax = 253;
 
 export function isDns1123Label(value: string): string[] {
   const messages: string[] = [];
-  if (value.length > dns1123LabelLengthMax) messages.push(maxLengthMessage(dns1123LabelLengthMax));
+  if (byteLength(value) > dns1123LabelLengthMax)
+    messages.push(maxLengthMessage(dns1123LabelLengthMax));
   if (isLabelText(value)) return messages;
   messages.push(
     isSubdomainText(value)
@@ -70,7 +71,7 @@ export function isDns1123Label(value: string): string[] {
 
 export function isDns1123Subdomain(value: string): string[] {
   const messages: string[] = [];
-  if (value.length > dns1123SubdomainLengthMax) {
+  if (byteLength(value) > dns1123SubdomainLengthMax) {
     messages.push(maxLengthMessage(dns1123SubdomainLengthMax));
   }
   if (!isSubdomainText(value)) {
@@ -87,7 +88,7 @@ export function isDns1123Subdomain(value: string): string[] {
 
 export function isDns1123SubdomainWithUnderscore(value: string): string[] {
   const messages: string[] = [];
-  if (value.length > dns1123SubdomainLengthMax) {
+  if (byteLength(value) > dns1123SubdomainLengthMax) {
     messages.push(maxLengthMessage(dns1123SubdomainLengthMax));
   }
   const isPart = (text: string): boolean => {
@@ -108,7 +109,8 @@ export function isDns1123SubdomainWithUnderscore(value: string): string[] {
 
 export function isDns1035Label(value: string): string[] {
   const messages: string[] = [];
-  if (value.length > dns1123LabelLengthMax) messages.push(maxLengthMessage(dns1123LabelLengthMax));
+  if (byteLength(value) > dns1123LabelLengthMax)
+    messages.push(maxLengthMessage(dns1123LabelLengthMax));
   if (!isLabelText(value) || !/^[a-z]/.test(value)) {
     messages.push(
       regexMessage(
@@ -124,7 +126,7 @@ export function isDns1035Label(value: string): string[] {
 
 export function isWildcardDns1123Subdomain(value: string): string[] {
   const messages: string[] = [];
-  if (value.length > dns1123SubdomainLengthMax) {
+  if (byteLength(value) > dns1123SubdomainLengthMax) {
     messages.push(maxLengthMessage(dns1123SubdomainLengthMax));
   }
   if (!value.startsWith("*.") || !isSubdomainText(value.slice(2))) {
