@@ -1,0 +1,81 @@
+/** The shape of an admission plugin, and how the list of them is run. The ordered list is in plugins.ts. */
+import type { User } from "#api/request.ts";
+import type { ApiObject } from "#machinery/meta.ts";
+import { forbiddenError, type StatusError } from "#machinery/status-error.ts";
+import type { Clock } from "#ports/clock.ts";
+import type { Random } from "#ports/random.ts";
+import type { Reader } from "../reader.ts";
+
+export type Operation = "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
+
+/** One write on its way to the store. `object` may be changed by admit(); undefined on DELETE. */
+export interface AdmissionRequest {
+  readonly operation: Operation;
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly subresource: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly object: ApiObject | undefined;
+  readonly oldObject: ApiObject | undefined;
+  readonly user: User;
+  readonly dryRun: boolean;
+  readonly warnings: string[];
+}
+
+/** What plugins may look at. */
+export interface AdmissionWorld {
+  readonly reader: Reader;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** admit() may change the object; validate() sees it as it will be stored. Both refuse by throwing a StatusError. */
+export interface AdmissionPlugin {
+  readonly name: string;
+  readonly handles: (request: AdmissionRequest) => boolean;
+  readonly admit?: (request: AdmissionRequest, world: AdmissionWorld) => Promise<void> | void;
+  readonly validate?: (request: AdmissionRequest, world: AdmissionWorld) => Promise<void> | void;
+}
+
+export class Admission {
+  readonly #plugins: readonly AdmissionPlugin[];
+  readonly #world: AdmissionWorld;
+
+  constructor(plugins: readonly AdmissionPlugin[], world: AdmissionWorld) {
+    this.#plugins = plugins;
+    this.#world = world;
+  }
+
+  async admit(request: AdmissionRequest): Promise<void> {
+    for (const plugin of this.#plugins) {
+      if (plugin.admit !== undefined && plugin.handles(request))
+        await plugin.admit(request, this.#world);
+    }
+  }
+
+  async validate(request: AdmissionRequest): Promise<void> {
+    for (const plugin of this.#plugins) {
+      if (plugin.validate !== undefined && plugin.handles(request))
+        await plugin.validate(request, this.#world);
+    }
+  }
+}
+
+/** Upstream's wording of a refusal by a plugin. */
+export function refuse(request: AdmissionRequest, why: string): StatusError {
+  const metadata = request.object?.metadata;
+  const name = request.name || metadata?.name || metadata?.generateName || "Unknown";
+  return forbiddenError({ group: request.group, plural: request.plural }, name, why);
+}
+
+/** Whether the write is about this kind itself, or about one of its subresources. */
+export const isAbout = (
+  request: AdmissionRequest,
+  group: string,
+  plural: string,
+  subresource = "",
+): boolean =>
+  request.group === group && request.plural === plural && request.subresource === subresource;

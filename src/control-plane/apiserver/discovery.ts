@@ -1,0 +1,259 @@
+/** Discovery: which groups, versions, resources and verbs there are: the old endpoints and the aggregated one. */
+import { groupOrder, type ResourceFacts } from "#api/facts.ts";
+import type { ApiResponse } from "#api/request.ts";
+import { encodeBase64 } from "#machinery/base64.ts";
+import type { Crypto } from "#ports/crypto.ts";
+import { answerPlain } from "./answer.ts";
+import type { ChainContext } from "./chain.ts";
+import { encodeJson } from "./object-codec.ts";
+import { type Conversion, negotiate } from "./media-type.ts";
+import { queryValue } from "./request-info.ts";
+
+/** What is served, as discovery tells it: only the subresources that there are. */
+export interface ServedFacts {
+  readonly facts: ResourceFacts;
+  readonly subresources: ResourceFacts["subresources"];
+}
+
+interface Group {
+  readonly name: string;
+  readonly versions: readonly { readonly version: string; readonly resources: ServedFacts[] }[];
+}
+
+const apiVersion = (group: string, version: string): string =>
+  group === "" ? version : `${group}/${version}`;
+
+function grouped(served: readonly ServedFacts[]): Group[] {
+  const groups = new Map<string, Map<string, ServedFacts[]>>();
+  const order = groupOrder.map(({ group }) => group);
+  const rank = (group: string): number => {
+    const at = order.indexOf(group);
+    return at === -1 ? order.length : at;
+  };
+  const versionRank = (group: string, version: string): number => {
+    const known = groupOrder.find((one) => one.group === group)?.versions ?? [];
+    return known.findIndex((one) => one.version === version);
+  };
+  for (const one of served) {
+    const { group, version } = one.facts;
+    let versions = groups.get(group);
+    if (versions === undefined) groups.set(group, (versions = new Map()));
+    const list = versions.get(version);
+    if (list === undefined) versions.set(version, [one]);
+    else list.push(one);
+  }
+  return [...groups]
+    .sort(([a], [b]) => rank(a) - rank(b))
+    .map(([name, versions]) => ({
+      name,
+      versions: [...versions]
+        .sort(([a], [b]) => versionRank(name, a) - versionRank(name, b))
+        .map(([version, resources]) => ({
+          version,
+          resources: resources.sort((a, b) => (a.facts.plural < b.facts.plural ? -1 : 1)),
+        })),
+    }));
+}
+
+function apiResources(group: string, version: string, resources: readonly ServedFacts[]): object[] {
+  const list: object[] = [];
+  for (const { facts, subresources } of resources) {
+    list.push({
+      name: facts.plural,
+      singularName: facts.singular,
+      namespaced: facts.namespaced,
+      kind: facts.kind,
+      verbs: facts.verbs,
+      ...(facts.shortNames.length === 0 ? {} : { shortNames: facts.shortNames }),
+      ...(facts.categories.length === 0 ? {} : { categories: facts.categories }),
+      ...(facts.storageVersionHash === undefined
+        ? {}
+        : { storageVersionHash: facts.storageVersionHash }),
+    });
+    for (const sub of subresources) {
+      const foreign = sub.group !== group || sub.version !== version;
+      list.push({
+        name: `${facts.plural}/${sub.name}`,
+        singularName: "",
+        namespaced: facts.namespaced,
+        ...(foreign ? { group: sub.group, version: sub.version } : {}),
+        kind: sub.kind,
+        verbs: sub.verbs,
+      });
+    }
+  }
+  return list;
+}
+
+function apiGroup(group: Group): object {
+  const versions = group.versions.map(({ version }) => ({
+    groupVersion: apiVersion(group.name, version),
+    version,
+  }));
+  return { name: group.name, versions, preferredVersion: versions[0] };
+}
+
+function aggregated(groups: readonly Group[]): object {
+  return {
+    kind: "APIGroupDiscoveryList",
+    apiVersion: "apidiscovery.k8s.io/v2",
+    metadata: {},
+    items: groups.map((group) => ({
+      metadata: group.name === "" ? {} : { name: group.name },
+      versions: group.versions.map(({ version, resources }) => ({
+        version,
+        resources: resources.map(discovered),
+        freshness: "Current",
+      })),
+    })),
+  };
+}
+
+function discovered({ facts, subresources }: ServedFacts): object {
+  const { group, version, kind } = facts;
+  return {
+    resource: facts.plural,
+    responseKind: { group, version, kind },
+    scope: facts.namespaced ? "Namespaced" : "Cluster",
+    singularResource: facts.singular,
+    verbs: facts.verbs,
+    ...(facts.shortNames.length === 0 ? {} : { shortNames: facts.shortNames }),
+    ...(facts.categories.length === 0 ? {} : { categories: facts.categories }),
+    ...(subresources.length === 0
+      ? {}
+      : {
+          subresources: subresources.map((sub) => ({
+            subresource: sub.name,
+            responseKind: { group: sub.group, version: sub.version, kind: sub.kind },
+            verbs: sub.verbs,
+          })),
+        }),
+  };
+}
+
+const aggregatedType = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+const allowsAggregated = ({ kind, group, version }: Conversion): boolean =>
+  kind === "APIGroupDiscoveryList" && group === "apidiscovery.k8s.io" && version === "v2";
+
+export class Discovery {
+  readonly #groups: readonly Group[];
+  readonly #crypto: Crypto;
+  readonly #address: () => string | undefined;
+  /** By path: encoded once, with its ETag. */
+  readonly #aggregated = new Map<string, { bytes: Uint8Array; tag: string; object: object }>();
+
+  constructor(served: readonly ServedFacts[], crypto: Crypto, address: () => string | undefined) {
+    this.#groups = grouped(served);
+    this.#crypto = crypto;
+    this.#address = address;
+  }
+
+  /** Every group version and its resources, for OpenAPI. */
+  get groups(): readonly Group[] {
+    return this.#groups;
+  }
+
+  paths(): string[] {
+    const named = this.#groups.filter(({ name }) => name !== "");
+    return [
+      "/api",
+      "/api/v1",
+      "/apis",
+      "/apis/",
+      ...named.flatMap(({ name, versions }) => [
+        `/apis/${name}`,
+        ...versions.map(({ version }) => `/apis/${name}/${version}`),
+      ]),
+    ];
+  }
+
+  /** Undefined: not a path of discovery. */
+  handle(context: ChainContext): ApiResponse | undefined {
+    const path = context.info.path.replace(/\/+$/, "");
+    const parts = path.split("/").slice(1);
+    if (parts[0] === "api" && parts.length === 1)
+      return this.#root(context, "/api", this.#legacyVersions());
+    if (parts[0] === "apis" && parts.length === 1)
+      return this.#root(context, "/apis", this.#groupList());
+    const object = this.#document(parts);
+    return object === undefined ? undefined : answerPlain(200, object, this.#form(context));
+  }
+
+  #document(parts: readonly string[]): object | undefined {
+    if (parts[0] === "api" && parts.length === 2) return this.#resourceList("", parts[1] ?? "");
+    if (parts[0] !== "apis") return undefined;
+    const group = this.#groups.find(({ name }) => name !== "" && name === parts[1]);
+    if (group === undefined) return undefined;
+    if (parts.length === 2) return { kind: "APIGroup", apiVersion: "v1", ...apiGroup(group) };
+    return parts.length === 3 ? this.#resourceList(group.name, parts[2] ?? "") : undefined;
+  }
+
+  #resourceList(group: string, version: string): object | undefined {
+    const found = this.#groups
+      .find(({ name }) => name === group)
+      ?.versions.find((one) => one.version === version);
+    if (found === undefined) return undefined;
+    return {
+      kind: "APIResourceList",
+      ...(group === "" ? {} : { apiVersion: "v1" }),
+      groupVersion: apiVersion(group, version),
+      resources: apiResources(group, version, found.resources),
+    };
+  }
+
+  #legacyVersions(): object {
+    const address = this.#address();
+    return {
+      kind: "APIVersions",
+      versions: ["v1"],
+      serverAddressByClientCIDRs:
+        address === undefined ? [] : [{ clientCIDR: "0.0.0.0/0", serverAddress: address }],
+    };
+  }
+
+  #groupList(): object {
+    const named = this.#groups.filter(({ name }) => name !== "");
+    return { kind: "APIGroupList", apiVersion: "v1", groups: named.map(apiGroup) };
+  }
+
+  #form(context: ChainContext, allows = (_: Conversion): boolean => false) {
+    const { request } = context;
+    const mediaType = negotiate({
+      accept: request.headers.accept,
+      pretty: queryValue(request, "pretty"),
+      userAgent: request.headers["user-agent"],
+      allows,
+      stream: false,
+    });
+    return { mediaType, direct: request.direct, includeObject: "Metadata", now: 0 } as const;
+  }
+
+  #root(context: ChainContext, path: "/api" | "/apis", old: object): ApiResponse {
+    const form = this.#form(context, allowsAggregated);
+    if (form.mediaType.as === undefined)
+      return withHeaders(answerPlain(200, old, form), { vary: "Accept" });
+    let made = this.#aggregated.get(path);
+    if (made === undefined) {
+      const groups = this.#groups.filter(({ name }) => (name === "") === (path === "/api"));
+      const object = aggregated(groups);
+      const bytes = encodeJson(object);
+      const tag = `"${encodeBase64(this.#crypto.digest(bytes))}"`;
+      made = { bytes, tag, object };
+      this.#aggregated.set(path, made);
+    }
+    const headers = { vary: "Accept", etag: made.tag };
+    if (context.request.headers["if-none-match"] === made.tag) {
+      const empty = { type: "bytes", mediaType: aggregatedType, bytes: new Uint8Array() } as const;
+      return { status: 304, headers, content: empty };
+    }
+    if (context.request.direct) return withHeaders(answerPlain(200, made.object, form), headers);
+    const content = { type: "bytes", mediaType: aggregatedType, bytes: made.bytes } as const;
+    return { status: 200, headers, content };
+  }
+}
+
+const withHeaders = (response: ApiResponse, headers: Record<string, string>): ApiResponse => ({
+  ...response,
+  headers: { ...response.headers, ...headers },
+});

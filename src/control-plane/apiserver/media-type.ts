@@ -1,0 +1,110 @@
+/** Content negotiation: which representation a request wants, and which one its body has. */
+import { notAcceptable, unsupportedMediaType } from "#machinery/status-error.ts";
+
+/** What an object shall be turned into: `as=Table;v=v1;g=meta.k8s.io`. */
+export interface Conversion {
+  readonly kind: string;
+  readonly group: string;
+  readonly version: string;
+}
+export interface MediaType {
+  readonly format: "json" | "yaml";
+  readonly pretty: boolean;
+  readonly as?: Conversion;
+}
+
+const supported = [
+  { type: "application", subtype: "json", format: "json" },
+  { type: "application", subtype: "yaml", format: "yaml" },
+] as const;
+export const supportedNames = "application/json, application/yaml";
+const clausesMax = 64;
+
+interface Clause {
+  readonly type: string;
+  readonly subtype: string;
+  readonly quality: number;
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
+function parseClause(text: string): Clause {
+  const [range = "", ...rest] = text.split(";").map((part) => part.trim());
+  const [type = "", subtype = "*"] = range.toLowerCase().split("/");
+  const parameters = new Map<string, string>();
+  let quality = 1;
+  for (const part of rest) {
+    const equals = part.indexOf("=");
+    if (equals === -1) continue;
+    const name = part.slice(0, equals).trim().toLowerCase();
+    const value = part
+      .slice(equals + 1)
+      .trim()
+      .replace(/^"|"$/g, "");
+    if (name === "q") quality = Number.isNaN(Number(value)) ? 1 : Number(value);
+    else parameters.set(name, value);
+  }
+  return { type, subtype, quality, parameters };
+}
+
+export interface Preferences {
+  readonly accept: string | undefined;
+  /** The `pretty` parameter of the query. */
+  readonly pretty: string | undefined;
+  readonly userAgent: string | undefined;
+  readonly allows: (conversion: Conversion) => boolean;
+  /** A watch: only what can be framed. */
+  readonly stream: boolean;
+}
+
+export function negotiate(preferences: Preferences): MediaType {
+  const { accept = "", allows, stream } = preferences;
+  const pretty = wantsPretty(preferences);
+  if (accept === "") return { format: "json", pretty };
+  const clauses = accept.split(",").slice(0, clausesMax).map(parseClause);
+  clauses.sort((a, b) => b.quality - a.quality);
+  for (const clause of clauses) {
+    for (const { type, subtype, format } of supported) {
+      if (clause.type !== "*" && clause.type !== type) continue;
+      if (clause.subtype !== "*" && clause.subtype !== subtype) continue;
+      if (stream && format === "yaml") continue;
+      const kind = clause.parameters.get("as");
+      const askedPretty = clause.parameters.get("pretty") === "1" || pretty;
+      if (kind === undefined) return { format, pretty: askedPretty };
+      const conversion = {
+        kind,
+        group: clause.parameters.get("g") ?? "",
+        version: clause.parameters.get("v") ?? "",
+      };
+      if (allows(conversion)) return { format, pretty: askedPretty, as: conversion };
+    }
+  }
+  const names = stream ? "application/json;stream=watch" : supportedNames;
+  throw notAcceptable(`only the following media types are accepted: ${names}`);
+}
+
+/** Upstream: browsers and command-line tools get indented JSON. */
+function wantsPretty({ pretty, userAgent }: Preferences): boolean {
+  if (pretty !== undefined && pretty !== "") return /^(1|t|T|TRUE|true|True)$/.test(pretty);
+  return userAgent !== undefined && /^(curl|Wget|Mozilla\/5\.0)/.test(userAgent);
+}
+
+/** The format of a body. Without a Content-Type: JSON. */
+export function bodyFormat(contentType: string | undefined): "json" | "yaml" {
+  const name = (contentType ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
+  if (name === "" || name === "application/json") return "json";
+  if (name === "application/yaml") return "yaml";
+  throw unsupportedBody(supportedNames);
+}
+
+export const unsupportedBody = (accepted: string) =>
+  unsupportedMediaType(
+    `the body of the request was in an unknown format - accepted media types include: ${accepted}`,
+  );
+
+const metaConversions = ["Table", "PartialObjectMetadata", "PartialObjectMetadataList"];
+
+/** What any API object can be turned into. */
+export const allowsMetaConversion = ({ kind, group, version }: Conversion): boolean =>
+  group === "meta.k8s.io" &&
+  (version === "v1" || version === "v1beta1") &&
+  metaConversions.includes(kind);

@@ -1,0 +1,253 @@
+/**
+ * OpenAPI v2 and v3, made from the schemas when asked for: enough for `kubectl explain`, for clients that look whether a parameter is
+ * supported, and for those that read merge keys and list types from it. Nothing is kept: a document is asked for rarely.
+ */
+import { kindSchema, typeSchema } from "#api/facts.ts";
+import type { ApiResponse } from "#api/request.ts";
+import type { Field, ObjectSchema, ScalarSchema, Schema } from "#machinery/schema.ts";
+import { notAcceptable } from "#machinery/status-error.ts";
+import type { Crypto } from "#ports/crypto.ts";
+import type { Bytes } from "#ports/stream.ts";
+import type { ChainContext } from "./chain.ts";
+import type { Discovery, ServedFacts } from "./discovery.ts";
+import { encodeJson } from "./object-codec.ts";
+import { resourcePaths } from "./openapi-paths.ts";
+import { serverVersion } from "./public-paths.ts";
+
+type Json = Record<string, unknown>;
+/** How the two versions of OpenAPI refer to a schema. */
+export type Dialect = "v2" | "v3";
+
+const prefixes = { v2: "#/definitions/", v3: "#/components/schemas/" } as const;
+
+const scalars: Readonly<Record<ScalarSchema["type"], Json>> = {
+  string: { type: "string" },
+  boolean: { type: "boolean" },
+  int32: { type: "integer", format: "int32" },
+  int64: { type: "integer", format: "int64" },
+  float64: { type: "number", format: "double" },
+  bytes: { type: "string", format: "byte" },
+  time: { type: "string", format: "date-time" },
+  microTime: { type: "string", format: "date-time" },
+  duration: { type: "string" },
+  quantity: { type: "string" },
+  intOrString: { type: "string", format: "int-or-string" },
+  any: {},
+  fields: { type: "object" },
+};
+const scalarsV3: Partial<Record<ScalarSchema["type"], Json>> = {
+  quantity: { oneOf: [{ type: "string" }, { type: "number" }] },
+  intOrString: { format: "int-or-string", oneOf: [{ type: "integer" }, { type: "string" }] },
+};
+
+export function reference(name: string, dialect: Dialect): Json {
+  const ref = { $ref: `${prefixes[dialect]}${name}` };
+  return dialect === "v2" ? ref : { allOf: [ref] };
+}
+
+function schemaJson(schema: Schema, dialect: Dialect, found: (schema: ObjectSchema) => void): Json {
+  switch (schema.type) {
+    case "object":
+      found(schema);
+      return reference(schema.name, dialect);
+    case "list": {
+      const items = schemaJson(schema.items, dialect, found);
+      const list = { type: "array", items };
+      if (schema.implied === true) return list;
+      return {
+        ...list,
+        "x-kubernetes-list-type": schema.listType,
+        ...(schema.listType === "map" ? { "x-kubernetes-list-map-keys": schema.keys } : {}),
+      };
+    }
+    case "map":
+      return {
+        type: "object",
+        additionalProperties: schemaJson(schema.values, dialect, found),
+        ...(schema.mapType === "atomic" ? { "x-kubernetes-map-type": "atomic" } : {}),
+      };
+    default: {
+      const other = dialect === "v3" ? scalarsV3[schema.type] : undefined;
+      return other ?? scalars[schema.type];
+    }
+  }
+}
+
+function fieldJson(field: Field, dialect: Dialect, found: (schema: ObjectSchema) => void): Json {
+  const { patchStrategy, patchMergeKey, enum: values } = field;
+  return {
+    ...schemaJson(field.schema, dialect, found),
+    ...(field.default === undefined ? {} : { default: field.default }),
+    ...(values === undefined ? {} : { enum: values }),
+    ...(patchStrategy === undefined
+      ? {}
+      : { "x-kubernetes-patch-strategy": patchStrategy.join(",") }),
+    ...(patchMergeKey === undefined ? {} : { "x-kubernetes-patch-merge-key": patchMergeKey }),
+  };
+}
+
+/** The schemas of some types and of everything they refer to. */
+class Schemas {
+  readonly #dialect: Dialect;
+  readonly #waiting: ObjectSchema[] = [];
+  readonly #kinds = new Map<string, Json[]>();
+  readonly made: Record<string, Json> = {};
+
+  constructor(dialect: Dialect) {
+    this.#dialect = dialect;
+  }
+
+  readonly add = (schema: ObjectSchema): void => {
+    if (schema.name in this.made) return;
+    this.made[schema.name] = {};
+    this.#waiting.push(schema);
+  };
+
+  addKind(schema: ObjectSchema, kind: Json): void {
+    const known = this.#kinds.get(schema.name) ?? [];
+    if (!known.some((one) => one.group === kind.group && one.version === kind.version))
+      this.#kinds.set(schema.name, [...known, kind]);
+    this.add(schema);
+  }
+
+  finish(): Record<string, Json> {
+    for (let schema = this.#waiting.pop(); schema !== undefined; schema = this.#waiting.pop())
+      this.made[schema.name] = this.#make(schema);
+    for (const [name, kinds] of this.#kinds) {
+      const json = this.made[name];
+      if (json !== undefined) json["x-kubernetes-group-version-kind"] = kinds;
+    }
+    return this.made;
+  }
+
+  #make(schema: ObjectSchema): Json {
+    const properties: Json = {};
+    const required: string[] = [];
+    for (const field of schema.fields.values()) {
+      properties[field.name] = fieldJson(field, this.#dialect, this.add);
+      if (field.required) required.push(field.name);
+    }
+    return {
+      type: "object",
+      properties,
+      ...(required.length === 0 ? {} : { required: required.sort() }),
+      ...(schema.mapType === "atomic" ? { "x-kubernetes-map-type": "atomic" } : {}),
+    };
+  }
+}
+
+const metaTypes = ["DeleteOptions", "Status", "APIResourceList", "WatchEvent"].map(
+  (name) => `io.k8s.apimachinery.pkg.apis.meta.v1.${name}`,
+);
+
+function addResource(schemas: Schemas, { facts, subresources }: ServedFacts): void {
+  const { group, version, kind } = facts;
+  const add = (one: { group: string; version: string; kind: string }): void => {
+    const schema = kindSchema(one.group, one.version, one.kind);
+    if (schema !== undefined) {
+      const { group, version, kind } = one;
+      schemas.addKind(schema, { group, kind, version });
+    }
+  };
+  add({ group, version, kind });
+  if (facts.verbs.includes("list")) add({ group, version, kind: `${kind}List` });
+  for (const { group, version, kind } of subresources) add({ group, version, kind });
+}
+
+const info = { title: "Kubernetes", version: serverVersion.gitVersion };
+
+const pathOf = (group: string, version: string): string =>
+  group === "" ? `api/${version}` : `apis/${group}/${version}`;
+
+const v2Type = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+export class OpenApi {
+  readonly #groups: Discovery["groups"];
+  readonly #crypto: Crypto;
+  #index: { bytes: Bytes; tag: string } | undefined;
+
+  constructor(groups: Discovery["groups"], crypto: Crypto) {
+    this.#groups = groups;
+    this.#crypto = crypto;
+  }
+
+  /** Undefined: not a path of OpenAPI. */
+  async handle(context: ChainContext): Promise<ApiResponse | undefined> {
+    const path = context.info.path.replace(/\/+$/, "");
+    if (path === "/openapi/v2") return this.#v2(context);
+    if (path === "/openapi/v3") return answer(context, this.#indexOf(), "application/json");
+    const match = /^\/openapi\/v3\/(.+)$/.exec(path);
+    if (match?.[1] === undefined) return undefined;
+    for (const { name, versions } of this.#groups) {
+      for (const { version, resources } of versions) {
+        if (pathOf(name, version) !== match[1]) continue;
+        const tag = this.#hash(name, version, resources);
+        const made = { bytes: encodeJson(this.#documentV3(resources)), tag: `"${tag}"` };
+        return answer(context, made, "application/json");
+      }
+    }
+    return undefined;
+  }
+
+  /** What the document is made of, without making it. */
+  #hash(group: string, version: string, resources: readonly ServedFacts[]): string {
+    const digest = this.#crypto.digest(
+      encodeJson([serverVersion.gitVersion, group, version, resources]),
+    );
+    return [...digest].map((byte) => byte.toString(16).padStart(2, "0").toUpperCase()).join("");
+  }
+
+  #indexOf(): { bytes: Bytes; tag: string } {
+    if (this.#index !== undefined) return this.#index;
+    const paths: Json = {};
+    for (const { name, versions } of this.#groups) {
+      for (const { version, resources } of versions) {
+        const path = pathOf(name, version);
+        const hash = this.#hash(name, version, resources);
+        paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` };
+      }
+    }
+    const bytes = encodeJson({ paths });
+    const digest = this.#crypto.digest(bytes);
+    const tag = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    this.#index = { bytes, tag: `"${tag}"` };
+    return this.#index;
+  }
+
+  #documentV3(resources: readonly ServedFacts[]): Json {
+    const schemas = new Schemas("v3");
+    for (const name of metaTypes) schemas.add(typeSchema(name));
+    for (const resource of resources) addResource(schemas, resource);
+    const paths = Object.assign({}, ...resources.map((one) => resourcePaths(one, "v3"))) as Json;
+    return { openapi: "3.0.0", info, paths, components: { schemas: schemas.finish() } };
+  }
+
+  #v2(context: ChainContext): ApiResponse {
+    const accept = context.request.headers.accept ?? "";
+    // Kept out: the protobuf form. Who takes nothing else is told so.
+    if (accept !== "" && !/json|\*\/\*|application\/\*/.test(accept))
+      throw notAcceptable(
+        `only the following media types are accepted: application/json (not ${v2Type})`,
+      );
+    const resources = this.#groups.flatMap(({ versions }) =>
+      versions.flatMap((one) => one.resources),
+    );
+    const schemas = new Schemas("v2");
+    for (const name of metaTypes) schemas.add(typeSchema(name));
+    for (const resource of resources) addResource(schemas, resource);
+    const paths = Object.assign({}, ...resources.map((one) => resourcePaths(one, "v2"))) as Json;
+    const bytes = encodeJson({ swagger: "2.0", info, paths, definitions: schemas.finish() });
+    return answer(context, { bytes, tag: this.#indexOf().tag }, "application/json");
+  }
+}
+
+function answer(
+  context: ChainContext,
+  { bytes, tag }: { readonly bytes: Bytes; readonly tag: string },
+  mediaType: string,
+): ApiResponse {
+  const headers = { etag: tag, vary: "Accept" };
+  if (context.request.headers["if-none-match"] === tag)
+    return { status: 304, headers, content: { type: "bytes", mediaType, bytes: new Uint8Array() } };
+  return { status: 200, headers, content: { type: "bytes", mediaType, bytes } };
+}

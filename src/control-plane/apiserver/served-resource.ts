@@ -1,0 +1,51 @@
+/** ServedResource: a resource as one served version offers it: its registry, and how that version shows what is stored. */
+import type { Resource } from "#api/resource.ts";
+import type { ApiObject } from "#machinery/meta.ts";
+import type { Bytes } from "#ports/stream.ts";
+import { deepFreeze } from "#machinery/decode.ts";
+import { encodeJson } from "./object-codec.ts";
+import type { Registry, Written } from "./registry.ts";
+import type { StoredObject } from "./stored-object.ts";
+import type { VersionLink } from "./version-links.ts";
+
+export class ServedResource {
+  readonly resource: Resource;
+  readonly registry: Registry;
+  readonly link: VersionLink | undefined;
+  /** Names the version in caches. */
+  readonly id: string;
+
+  constructor(resource: Resource, registry: Registry, link: VersionLink | undefined) {
+    this.resource = resource;
+    this.registry = registry;
+    this.link = link;
+    this.id = `${resource.group}/${resource.version}/${resource.plural}`;
+  }
+
+  get apiVersion(): string {
+    const { group, version } = this.resource;
+    return group === "" ? version : `${group}/${version}`;
+  }
+
+  /** Frozen. */
+  objectOf(stored: StoredObject): ApiObject {
+    const { link } = this;
+    return link === undefined ? stored.object : this.#view(stored, link).object;
+  }
+
+  jsonOf(stored: StoredObject): readonly Bytes[] {
+    const { link } = this;
+    return link === undefined ? stored.json : this.#view(stored, link).json;
+  }
+
+  #view(stored: StoredObject, link: VersionLink) {
+    return stored.view(this.id, (object) => {
+      const shown = deepFreeze(link.fromStored(object));
+      return { object: shown, json: [encodeJson(shown)] };
+    });
+  }
+
+  objectOfWritten(written: Written): ApiObject {
+    return "stored" in written ? this.objectOf(written.stored) : deepFreeze(written.wouldBe);
+  }
+}

@@ -1,0 +1,316 @@
+/**
+ * The API server: everything assembled. One handler chain serves everyone: over HTTP, with the identity that a connection proves, and
+ * directly in this process, with a fixed identity.
+ */
+import type { ApiResponse, Handler, User } from "#api/request.ts";
+import type { Resource } from "#api/resource.ts";
+import type { Clock } from "#ports/clock.ts";
+import type { Crypto } from "#ports/crypto.ts";
+import type { Log } from "#ports/log.ts";
+import type { Address, Listener, Network, ServerTls } from "#ports/network.ts";
+import type { Random } from "#ports/random.ts";
+import type { Store } from "#ports/store.ts";
+import { Admission } from "./admission/admission.ts";
+import { admissionPlugins } from "./admission/plugins.ts";
+import type { Authenticator } from "./authn/authenticator.ts";
+import { clientCertificates } from "./authn/client-certificate.ts";
+import { ServiceAccountTokens, type ServiceAccountKey } from "./authn/service-account-token.ts";
+import { anyOf } from "./authz/authorizer.ts";
+import { componentRoles } from "./authz/component-roles.ts";
+import { nodeAuthorizer } from "./authz/node-authorizer.ts";
+import { Bootstrap } from "./bootstrap.ts";
+import { bodyBytesMax } from "./body.ts";
+import type { ChainContext } from "./chain.ts";
+import { Discovery } from "./discovery.ts";
+import { handlerChain } from "./handler-chain.ts";
+import { httpFront } from "./http-front.ts";
+import type { NodeProxy } from "./node-proxy.ts";
+import { ObjectLease } from "./object-lease.ts";
+import { OpenApi } from "./openapi.ts";
+import { health, type HealthCheck, jsonDocument, serverVersion } from "./public-paths.ts";
+import type { Reader } from "./reader.ts";
+import { Registry } from "./registry.ts";
+import { reviewFacts } from "./reviews.ts";
+import { offeredFacts, resourceId, routes } from "./routes.ts";
+import { ServedResource } from "./served-resource.ts";
+import { ServiceAllocator } from "./service-allocator.ts";
+import type { InFlightLimits } from "./stages/limits.ts";
+import { StoreMirror } from "./store-mirror.ts";
+import { versionLinks } from "./version-links.ts";
+
+export interface ApiServerOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly crypto: Crypto;
+  readonly log: Log;
+  readonly resources: readonly Resource[];
+  /** "10.96.0.0/12". */
+  readonly serviceCidr: string;
+  readonly nodePortRange?: { readonly first: number; readonly last: number };
+  /** PEM bundle of the CAs whose client certificates count; asked at each request. */
+  readonly clientCa: () => string;
+  readonly serviceAccounts?: {
+    /** The first signs; all are accepted. */
+    readonly keys: readonly ServiceAccountKey[];
+    /** "https://kubernetes.default.svc.cluster.local". */
+    readonly issuer: string;
+    /** Default: the issuer. */
+    readonly audiences?: readonly string[];
+  };
+  /** Where others reach this server: what Service default/kubernetes leads to. */
+  readonly advertise?: { readonly address: string; readonly port: number };
+  /** How nodes are reached for logs, exec and the like. */
+  readonly nodeProxy?: NodeProxy;
+  readonly limits?: InFlightLimits;
+}
+
+export interface ApiServer {
+  /** The whole chain. */
+  readonly handler: Handler;
+  /** The chain with a fixed identity, in values instead of bytes. */
+  as(user: User): Handler;
+  serveHttp(network: Network, at: Address, tls?: ServerTls): Promise<Listener>;
+  /** The address to which Service default/kubernetes shall lead from now on. */
+  advertise(address: string, port: number): Promise<void>;
+  /** readyz fails at once, watches end, listeners finish what runs. The store stays open. */
+  close(graceMs: number): Promise<void>;
+}
+
+const defaultLimits: InFlightLimits = { readingMax: 4000, writingMax: 2000 };
+const defaultPorts = { first: 30000, last: 32767 };
+const eventTtlSeconds = 3600;
+const watchTimeoutMsMin = 30 * 60 * 1000;
+
+/** The server itself, where it writes what every cluster has. */
+export const serverUser: User = {
+  name: "system:apiserver",
+  groups: ["system:masters", "system:authenticated"],
+};
+
+function readerOf(registries: ReadonlyMap<string, Registry>, mirror: StoreMirror): Reader {
+  const registry = (group: string, plural: string) => registries.get(`${group}/${plural}`);
+  return {
+    get({ group, plural }, namespace, name) {
+      const found = registry(group, plural);
+      return found?.cache.get(found.key(namespace, name))?.object;
+    },
+    *list({ group, plural }, namespace = "") {
+      const found = registry(group, plural);
+      if (found === undefined) return;
+      const { from, to } = found.range(namespace);
+      for (const stored of found.cache.range(from, to)) yield stored.object;
+    },
+    fresh: () => mirror.fresh(),
+  };
+}
+
+class Server implements ApiServer {
+  readonly handler: Handler;
+  readonly #options: ApiServerOptions;
+  readonly #mirror: StoreMirror;
+  readonly #bootstrap: Bootstrap;
+  readonly #registries = new Map<string, Registry>();
+  readonly #served = new Map<string, ServedResource>();
+  readonly #listeners = new Set<Listener>();
+  readonly #openApi: OpenApi;
+  readonly #discovery: Discovery;
+  #advertised: string | undefined;
+  #closing = false;
+
+  constructor(options: ApiServerOptions) {
+    this.#options = options;
+    const { store, clock, random, crypto, log } = options;
+    this.#mirror = new StoreMirror(store, clock, log);
+    const ports = options.nodePortRange ?? defaultPorts;
+    const allocator = new ServiceAllocator(options.serviceCidr, ports, random.fork("services"));
+    const reader = readerOf(this.#registries, this.#mirror);
+    const admission = new Admission(admissionPlugins, {
+      reader,
+      clock,
+      random: random.fork("admission"),
+    });
+    this.#makeRegistries(admission, allocator);
+    const authorizer = anyOf([nodeAuthorizer(reader), componentRoles]);
+    const tokens = this.#tokens(reader);
+    const authenticators: Authenticator[] = [clientCertificates(crypto, clock, options.clientCa)];
+    if (tokens !== undefined) authenticators.push(tokens);
+    const offered = [...this.#served.values()].map(({ resource }) => offeredFacts(resource.facts));
+    offered.push(...reviewFacts.map(offeredFacts));
+    this.#discovery = new Discovery(offered, crypto, () => this.#advertised);
+    this.#openApi = new OpenApi(this.#discovery.groups, crypto);
+    const jitter = random.fork("watch timeouts");
+    this.handler = handlerChain({
+      log,
+      clock,
+      authenticators,
+      authorizer,
+      limits: options.limits ?? defaultLimits,
+      routes: routes({
+        served: this.#served,
+        discovery: this.#discovery,
+        world: {
+          now: () => clock.now(),
+          authorizer,
+          watchTimeoutMs: () => watchTimeoutMsMin * (1 + jitter.uint32() / 2 ** 32),
+        },
+        reviews: { authorizer, tokens },
+        tokens:
+          tokens === undefined ? undefined : { tokens, reader, random: random.fork("token ids") },
+        proxy: { proxy: options.nodeProxy, reader },
+        path: (context) => this.#path(context),
+      }),
+    });
+    this.#bootstrap = new Bootstrap({
+      handler: this.as(serverUser),
+      clock,
+      log,
+      kinds: new Set(this.#served.keys()),
+      firstAddress: allocator.firstAddress,
+      family: allocator.family,
+      clientCa: options.clientCa,
+    });
+  }
+
+  #tokens(reader: Reader): ServiceAccountTokens | undefined {
+    const { serviceAccounts, crypto, clock } = this.#options;
+    if (serviceAccounts === undefined) return undefined;
+    const { keys, issuer, audiences } = serviceAccounts;
+    return new ServiceAccountTokens({
+      crypto,
+      clock,
+      reader,
+      keys,
+      issuer,
+      audiences: audiences ?? [issuer],
+    });
+  }
+
+  #makeRegistries(admission: Admission, allocator: ServiceAllocator): void {
+    const { store, clock, random, resources } = this.#options;
+    const linked = new Map(
+      versionLinks.map((link) => {
+        const { group, version, plural } = link.served;
+        return [resourceId(group, version, plural), link] as const;
+      }),
+    );
+    const own = resources.filter(
+      ({ group, version, plural }) => !linked.has(resourceId(group, version, plural)),
+    );
+    for (const resource of own) {
+      const { group, version, plural } = resource;
+      const isService = group === "" && plural === "services";
+      const isEvent = group === "" && plural === "events";
+      const registry = new Registry(resource, {
+        store,
+        mirror: this.#mirror,
+        clock,
+        random: random.fork(`${group}/${plural}`),
+        admission,
+        ...(isService ? { hooks: allocator.hooks } : {}),
+        ...(isEvent ? { lease: new ObjectLease(store, clock, eventTtlSeconds) } : {}),
+      });
+      if (isService) registry.cache.observe(allocator.observe);
+      this.#mirror.add(registry.cache);
+      this.#registries.set(`${group}/${plural}`, registry);
+      const served = new ServedResource(resource, registry, undefined);
+      this.#served.set(resourceId(group, version, plural), served);
+    }
+    for (const resource of resources) {
+      const { group, version, plural } = resource;
+      const link = linked.get(resourceId(group, version, plural));
+      if (link === undefined) continue;
+      const registry = this.#registries.get(`${link.stored.group}/${link.stored.plural}`);
+      if (registry === undefined)
+        throw new Error(`${plural}.${group} is served, but not the kind it is stored as`);
+      const served = new ServedResource(resource, registry, link);
+      this.#served.set(resourceId(group, version, plural), served);
+    }
+  }
+
+  async start(): Promise<void> {
+    await this.#mirror.start();
+    await this.#bootstrap.run();
+    const { advertise } = this.#options;
+    if (advertise !== undefined) await this.advertise(advertise.address, advertise.port);
+  }
+
+  as(user: User): Handler {
+    return (request) => this.handler({ ...request, user, direct: true });
+  }
+
+  async advertise(address: string, port: number): Promise<void> {
+    this.#advertised = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+    await this.#bootstrap.advertise(address, port);
+  }
+
+  async serveHttp(network: Network, at: Address, tls?: ServerTls): Promise<Listener> {
+    const listener = await network.serve(
+      at,
+      { bodyBytesMax, ...(tls === undefined ? {} : { tls: { ...tls, askClient: true } }) },
+      httpFront(this.handler),
+    );
+    this.#listeners.add(listener);
+    return listener;
+  }
+
+  #checks(): readonly HealthCheck[] {
+    const everywhere = ["healthz", "livez", "readyz"] as const;
+    const fine = (): undefined => undefined;
+    return [
+      { name: "ping", check: fine, on: everywhere },
+      {
+        name: "etcd",
+        check: () => (this.#mirror.healthy ? undefined : "the store's watch is broken"),
+        on: everywhere,
+      },
+      {
+        name: "poststarthook/bootstrap",
+        check: () => (this.#bootstrap.done ? undefined : "not finished"),
+        on: everywhere,
+      },
+      {
+        name: "shutdown",
+        check: () => (this.#closing ? "process is shutting down" : undefined),
+        on: ["readyz"],
+      },
+    ];
+  }
+
+  async #path(context: ChainContext): Promise<ApiResponse | undefined> {
+    const { path, verb } = context.info;
+    if (verb !== "get" && verb !== "head") return undefined;
+    if (path === "/version" || path === "/version/") return jsonDocument(serverVersion, true);
+    if (path === "/") return jsonDocument({ paths: this.#paths() }, true);
+    return health(context, this.#checks()) ?? (await this.#openApi.handle(context));
+  }
+
+  #paths(): string[] {
+    const checks = this.#checks();
+    const healthPaths = (["healthz", "livez", "readyz"] as const).flatMap((endpoint) => [
+      `/${endpoint}`,
+      ...checks.filter(({ on }) => on.includes(endpoint)).map(({ name }) => `/${endpoint}/${name}`),
+    ]);
+    return [
+      ...this.#discovery.paths(),
+      ...healthPaths,
+      "/openapi/v2",
+      "/openapi/v3",
+      "/version",
+    ].sort();
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.#closing = true;
+    this.#bootstrap.stop();
+    this.#mirror.stop();
+    await Promise.all([...this.#listeners].map((listener) => listener.close(graceMs)));
+  }
+}
+
+/** Resolves when everything is read from the store and what every cluster has is there. */
+export async function createApiServer(options: ApiServerOptions): Promise<ApiServer> {
+  const server = new Server(options);
+  await server.start();
+  return server;
+}
