@@ -59,7 +59,11 @@ const goScalars: Partial<Record<ScalarSchema["type"], string>> = {
 };
 function goType(schema: Schema): string {
   if (schema.type === "list") return `[]${goType(schema.items)}`;
-  if (schema.type === "map") return `map[string]${goType(schema.values)}`;
+  if (schema.type === "map") {
+    // Wherever upstream maps to quantities, it is by this name.
+    if (schema.values.type === "quantity") return "v1.ResourceList";
+    return `map[string]${goType(schema.values)}`;
+  }
   if (schema.type === "object") return goName(schema.name);
   return goScalars[schema.type] ?? schema.type;
 }
@@ -130,7 +134,7 @@ class Walker {
         continue;
       }
       this.#struct = shortName(schema.name);
-      const embedded = embeddedName(field);
+      const embedded = embeddedName(field, depth);
       if (embedded !== undefined) this.#fields.push(embedded);
       this.#fields.push(key);
       if (member !== null) this.value(field.schema, member, keyPath, depth + 1);
@@ -168,10 +172,17 @@ class Walker {
   }
 }
 
+/** Embedded structs whose Go name is not the one that protobuf has for them. */
+const goEmbeddedNames: Readonly<Record<string, string>> = { handler: "ProbeHandler" };
+
 /** A struct that Go embeds stands in the path by its type's name. */
-function embeddedName(field: Field): string | undefined {
+function embeddedName(field: Field, depth: number): string | undefined {
   const name = field.protoInline?.name;
-  return name === undefined ? undefined : `${name.slice(0, 1).toUpperCase()}${name.slice(1)}`;
+  if (name !== undefined) {
+    return goEmbeddedNames[name] ?? `${name.slice(0, 1).toUpperCase()}${name.slice(1)}`;
+  }
+  const isTypeMeta = depth === 0 && (field.name === "kind" || field.name === "apiVersion");
+  return isTypeMeta ? "TypeMeta" : undefined;
 }
 
 function isJson(value: unknown, depth: number): boolean {
