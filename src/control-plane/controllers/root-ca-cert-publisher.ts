@@ -30,9 +30,9 @@ const publisher = (rootCa: string): Controller =>
         name === configMapName && namespace !== undefined ? [namespace] : [],
       ),
     ],
-    async reconcile({ metadata: { name: namespace }, status }, context) {
+    async reconcile({ metadata: { name: namespace, deletionTimestamp } }, context) {
       const { client } = context;
-      if (status.phase !== "Active") return;
+      if (deletionTimestamp !== undefined) return;
       const data = { "ca.crt": rootCa };
       const annotations = { [descriptionAnnotation]: description };
       const old = context.cache(ConfigMap).get(`${namespace}/${configMapName}`);

@@ -17,8 +17,8 @@ export const serviceAccountController = defineController<Namespace>({
       () => false,
     ),
   ],
-  async reconcile({ metadata: { name: namespace }, status }, context) {
-    if (status.phase !== "Active") return;
+  async reconcile({ metadata: { name: namespace, deletionTimestamp } }, context) {
+    if (deletionTimestamp !== undefined) return;
     if (context.cache(ServiceAccount).get(`${namespace}/default`) !== undefined) return;
     try {
       await context.client.create(ServiceAccount, { metadata: { name: "default", namespace } });
