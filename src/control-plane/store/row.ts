@@ -36,7 +36,15 @@ const leaseFlag = 2;
 
 /** Storage takes keys of 1,024 bytes; the head of a log row takes up to 26. */
 export const keyBytesMax = 998;
-const scratch = new Uint8Array(26 + keyBytesMax);
+const rowKeyBytesMax = 26 + keyBytesMax;
+
+/**
+ * Keys of rows are cut from common chunks: an array buffer for each would double the work of the garbage collector under
+ * load. No byte is written twice. They live as long as a batch; nobody keeps them.
+ */
+const chunkBytes = 16 * 1024;
+let chunk = new Uint8Array(chunkBytes);
+let chunkUsed = 0;
 
 function writeNumber(bytes: Bytes, at: number, number: number): number {
   let high = Math.floor(number / 0x1_0000_0000);
@@ -58,15 +66,21 @@ function readNumber(bytes: Bytes, at: number): number {
 
 /** The key of a log row; undefined if `key` is longer than `keyBytesMax` bytes. */
 export function encodeLogKey(version: Version, key: string): Bytes | undefined {
-  scratch[0] = logFamily;
-  let at = writeNumber(scratch, 1, version.revision);
-  const flags = (version.created === 0 ? deletedFlag : 0) | (version.lease === 0 ? 0 : leaseFlag);
-  scratch[at] = flags;
+  if (chunkUsed + rowKeyBytesMax > chunkBytes) {
+    chunk = new Uint8Array(chunkBytes);
+    chunkUsed = 0;
+  }
+  const start = chunkUsed;
+  chunk[start] = logFamily;
+  let at = writeNumber(chunk, start + 1, version.revision);
+  chunk[at] = (version.created === 0 ? deletedFlag : 0) | (version.lease === 0 ? 0 : leaseFlag);
   at += 1;
-  if (version.created !== 0) at = writeNumber(scratch, at, version.created);
-  if (version.lease !== 0) at = writeNumber(scratch, at, version.lease);
-  const { read, written } = encoder.encodeInto(key, scratch.subarray(at, at + keyBytesMax));
-  return read === key.length ? scratch.slice(0, at + written) : undefined;
+  if (version.created !== 0) at = writeNumber(chunk, at, version.created);
+  if (version.lease !== 0) at = writeNumber(chunk, at, version.lease);
+  const { read, written } = encoder.encodeInto(key, chunk.subarray(at, at + keyBytesMax));
+  if (read !== key.length) return undefined;
+  chunkUsed = at + written;
+  return chunk.subarray(start, chunkUsed);
 }
 
 export const isLogKey = (bytes: Bytes): boolean => bytes[0] === logFamily;
