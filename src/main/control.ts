@@ -32,7 +32,7 @@ export interface ClusterStatus {
   readonly revision: number;
   readonly memoryBytes: number;
   readonly cpuSeconds: number;
-  readonly eventLoopDelayP99Ms: number;
+  readonly eventLoopUtilization: number;
   readonly containerd?: {
     readonly pid: number;
     readonly version: string;

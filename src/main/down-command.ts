@@ -2,8 +2,6 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { processStartTime } from "#adapters/containerd/engine.ts";
 import { findTools } from "#adapters/containerd/tools.ts";
-import { systemClock } from "#adapters/nodejs/clock.ts";
-import { lineLog } from "#adapters/nodejs/log.ts";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import {
   type Allotment,
@@ -19,6 +17,7 @@ import { type Arguments, type Command, UsageError } from "./arguments.ts";
 import { askStop } from "./control.ts";
 import { changeKubeconfig, kubeconfigPath, prunedKubeconfig } from "./kubeconfig.ts";
 import { type ProcessRecord, processFile } from "./process-record.ts";
+import { quietLog } from "./quiet-log.ts";
 import { clearNode, openRealNode, stopAllPods } from "./real-node.ts";
 import { readKept } from "./settings.ts";
 
@@ -46,7 +45,7 @@ async function down(given: Arguments): Promise<number> {
     return 0;
   }
   const paths = pathsOf(allotment);
-  const stopped = await askStop(systemNetwork(quiet()), paths.controlSocket);
+  const stopped = await askStop(systemNetwork(quietLog()), paths.controlSocket);
   if (!stopped) await endProcesses(paths);
   const purge = given.switch("purge");
   const kept = readKept(paths.settings);
@@ -67,9 +66,6 @@ async function down(given: Arguments): Promise<number> {
   process.stdout.write(`Cluster ${name} and its data are gone.\n`);
   return 0;
 }
-
-const quiet = () =>
-  lineLog({ stream: process.stderr, clock: systemClock, level: "error", format: "text" });
 
 /** A process that does not answer, and the shell that would start it again. */
 async function endProcesses(paths: ClusterPaths): Promise<void> {
@@ -96,7 +92,7 @@ async function clearRealNode(
   );
   // Without containerd nothing of ours can run here.
   if (missing.length > 0) return;
-  const log = quiet();
+  const log = quietLog();
   const settings = { name: allotment.name, containerdSocket: undefined };
   const node = await openRealNode(paths, settings, systemNetwork(log), log);
   try {

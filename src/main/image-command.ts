@@ -3,8 +3,6 @@ import { existsSync, rmSync } from "node:fs";
 import { resolve } from "node:path";
 import { containerdRuntime } from "#adapters/containerd/runtime.ts";
 import { findProgram } from "#adapters/containerd/tools.ts";
-import { systemClock } from "#adapters/nodejs/clock.ts";
-import { lineLog } from "#adapters/nodejs/log.ts";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { systemRpc } from "#adapters/nodejs/rpc.ts";
 import { normalizeReference } from "#node/image/oci.ts";
@@ -12,6 +10,7 @@ import type { Image, Runtime } from "#ports/runtime.ts";
 import { checkName, defaultName, findAllotment, pathsOf } from "./allotment.ts";
 import { type Arguments, type Command, UsageError } from "./arguments.ts";
 import { buildImage } from "./image/build.ts";
+import { quietLog } from "./quiet-log.ts";
 import { readKept } from "./settings.ts";
 
 export const imageCommand: Command = {
@@ -99,12 +98,7 @@ async function openImages(given: Arguments): Promise<Runtime & { close(): void }
   const ctr = await findProgram("ctr", process.env["PATH"] ?? "");
   if (ctr === undefined)
     throw new Error("containerd's program ctr is missing; install containerd.");
-  const log = lineLog({
-    stream: process.stderr,
-    clock: systemClock,
-    level: "error",
-    format: "text",
-  });
+  const log = quietLog();
   return containerdRuntime({ rpc: systemRpc, network: systemNetwork(log), socket, ctr });
 }
 

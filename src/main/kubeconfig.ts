@@ -17,7 +17,8 @@ import {
 } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
-import { parseYaml, writeYaml } from "#machinery/yaml.ts";
+import { readYaml } from "#machinery/yaml.ts";
+import { printYaml } from "#machinery/yaml-print.ts";
 
 export interface ClusterAccess {
   /** Context, cluster and user are named so. */
@@ -115,7 +116,7 @@ function readKubeconfig(path: string): Kubeconfig {
   const text = readFileSync(path, "utf8");
   let config: unknown;
   try {
-    config = parseYaml(text);
+    config = readYaml(text);
   } catch (error) {
     throw new Error(
       `${path} is not valid YAML (${error instanceof Error ? error.message : String(error)}); mend it, or choose another file with --kubeconfig FILE.`,
@@ -143,7 +144,7 @@ export function changeKubeconfig(path: string, change: (config: Kubeconfig) => K
   try {
     const mode = existsSync(path) ? statSync(path).mode & 0o777 : 0o600;
     const unfinished = `${path}.${process.pid}`;
-    writeFileSync(unfinished, writeYaml(change(readKubeconfig(path))), { mode });
+    writeFileSync(unfinished, printYaml(change(readKubeconfig(path))), { mode });
     if (owner !== undefined) own(unfinished);
     else if (existsSync(path)) chownSync(unfinished, statSync(path).uid, statSync(path).gid);
     renameSync(unfinished, path);

@@ -9,7 +9,7 @@ import { decodeObject } from "#machinery/decode.ts";
 import { goDurationToMs } from "#machinery/go-duration.ts";
 import { cidrSize, cidrsOverlap, parseCidr } from "#machinery/ip.ts";
 import { parseQuantity, quantityToNumber } from "#machinery/quantity.ts";
-import { parseYamlDocuments } from "#machinery/yaml.ts";
+import { readYamlDocuments } from "#machinery/yaml.ts";
 import type { KubeletConfig } from "#node/kubelet/config.ts";
 import { type Allotment, podCidrOf, portOf, serviceCidrOf } from "./allotment.ts";
 import { type Arguments, readDuration, readInteger, UsageError } from "./arguments.ts";
@@ -182,7 +182,7 @@ export function readConfigFile(path: string): FileSettings {
   if (!existsSync(path)) throw new UsageError(`--config ${path}: there is no such file.`);
   let documents: unknown[];
   try {
-    documents = parseYamlDocuments(readFileSync(path, "utf8"));
+    documents = readYamlDocuments(readFileSync(path, "utf8")).map(({ value }) => value);
   } catch (error) {
     throw new UsageError(
       `--config ${path}: ${error instanceof Error ? error.message : String(error)}`,

@@ -10,6 +10,7 @@ import {
 } from "./allotment.ts";
 import { type Arguments, type Command, UsageError } from "./arguments.ts";
 import { askStatus, type ClusterStatus } from "./control.ts";
+import { quietLog } from "./quiet-log.ts";
 
 export const statusCommand: Command = {
   name: "status",
@@ -36,7 +37,7 @@ async function status(given: Arguments): Promise<number> {
     );
     return 1;
   }
-  const found = await askStatus(systemNetwork(), pathsOf(allotment).controlSocket);
+  const found = await askStatus(systemNetwork(quietLog()), pathsOf(allotment).controlSocket);
   if (format === "json") {
     process.stdout.write(`${JSON.stringify(found ?? { name, running: false }, null, 2)}\n`);
     return found === undefined ? 1 : 0;
@@ -58,7 +59,7 @@ function describe(found: ClusterStatus): string {
   const lines = [
     `Cluster    ${found.name} (context ${contextName(found.name)}), ${found.ready ? "ready" : "not ready"}`,
     `Server     ${found.server}, Kubernetes ${found.kubernetesVersion}, wherry ${found.version}`,
-    `Process    ${found.pid}, up ${since} s, ${mebibytes(found.memoryBytes)}, ${found.cpuSeconds.toFixed(1)} s of CPU, event loop p99 ${found.eventLoopDelayP99Ms.toFixed(1)} ms`,
+    `Process    ${found.pid}, up ${since} s, ${mebibytes(found.memoryBytes)}, ${found.cpuSeconds.toFixed(1)} s of CPU, event loop ${(found.eventLoopUtilization * 100).toFixed(1)} % busy`,
     `Runtime    ${found.runtime}${found.containerd === undefined ? "" : `: containerd ${found.containerd.version}, process ${found.containerd.pid}, ${mebibytes(found.containerd.memoryBytes)}`}`,
     `Data       ${found.dataDirectory}, revision ${found.revision}`,
     `Pods       ${found.pods.running} running of ${found.pods.total}`,

@@ -51,6 +51,7 @@ export function startDaemon(command: readonly string[], logFile: string): Starte
     detached: true,
     stdio: ["ignore", log, log, "pipe"],
     cwd: "/",
+    env: { ...process.env, WHERRY_SUPERVISED: "1" },
   });
   closeSync(log);
   const pipe = child.stdio[3] as Readable;

@@ -18,6 +18,7 @@ import { type Arguments, type Command, UsageError } from "./arguments.ts";
 import { askStatus } from "./control.ts";
 import { runDaemon } from "./daemon.ts";
 import { changeKubeconfig, kubeconfigPath, mergedKubeconfig } from "./kubeconfig.ts";
+import { quietLog } from "./quiet-log.ts";
 import { provideTools } from "./requirements.ts";
 import { type ClusterSettings, keep, readKept, settingsOf } from "./settings.ts";
 import { exitRefused, type Progress, startDaemon } from "./supervisor.ts";
@@ -88,7 +89,7 @@ async function ifRunning(
 ): Promise<{ allotment: Allotment; server: string } | undefined> {
   const allotment = findAllotment(name);
   if (allotment === undefined) return undefined;
-  const status = await askStatus(systemNetwork(), pathsOf(allotment).controlSocket);
+  const status = await askStatus(systemNetwork(quietLog()), pathsOf(allotment).controlSocket);
   return status?.ready === true ? { allotment, server: status.server } : undefined;
 }
 
@@ -147,7 +148,7 @@ async function startInBackground(
     say(last.failed);
     return 1;
   }
-  const status = await askStatus(systemNetwork(), paths.controlSocket);
+  const status = await askStatus(systemNetwork(quietLog()), paths.controlSocket);
   if (status === undefined) {
     say(`The cluster's process ended right after it was ready. Its log is ${paths.log}.`);
     return exitRefused;

@@ -1,14 +1,17 @@
 /**
- * Proxy: keeps the node's dataplane true to the Services: reads Services and EndpointSlices, writes dataplane facts, nothing else.
+ * Proxy: keeps the node's dataplane true to the Services and to the host ports of its Pods: reads Services, EndpointSlices and this
+ * node's Pods, writes dataplane facts, nothing else.
  * Changes that arrive while the kernel is being told are gathered and told together.
  */
+import type { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
 import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
-import type { Informers } from "#client/informer.ts";
-import { type ApiObject, keyOf, type Stored } from "#machinery/meta.ts";
+import type { Informer, Informers } from "#client/informer.ts";
+import { type ApiObject, keyOf } from "#machinery/meta.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Dataplane, DataplaneFact } from "#ports/dataplane.ts";
 import type { Log } from "#ports/log.ts";
+import { hostPortFacts } from "./host-ports.ts";
 import { serviceFacts, serviceNameLabel } from "./service-facts.ts";
 
 const retryMsMin = 1000;
@@ -17,6 +20,8 @@ const retryMsMax = 30_000;
 export interface ProxyOptions {
   readonly nodeName: string;
   readonly informers: Informers;
+  /** The Pods of this node. */
+  readonly pods: Informer<Pod>;
   readonly dataplane: Dataplane;
   readonly clock: Clock;
   readonly log: Log;
@@ -41,7 +46,7 @@ export function createProxy(options: ProxyOptions): Proxy {
 
 class ServiceProxy implements Proxy {
   readonly #options: ProxyOptions;
-  /** What the kernel was told, by Service. */
+  /** What the kernel was told, by source: "service NAMESPACE/NAME" or "pod NAMESPACE/NAME". */
   readonly #told = new Map<string, ReadonlyMap<string, DataplaneFact>>();
   readonly #dirty = new Set<string>();
   #fixed: ReadonlyMap<string, DataplaneFact>;
@@ -62,27 +67,31 @@ class ServiceProxy implements Proxy {
     const slices = this.#options.informers.get(EndpointSlice, {
       service: (slice) => [serviceOf(slice)],
     });
-    const touch = (key: string): void => {
-      this.#dirty.add(key);
+    const touch = (source: string): void => {
+      this.#dirty.add(source);
       this.#kick();
     };
-    const byService = {
-      added: (o: ApiObject) => touch(keyOf(o)),
-      updated: (o: ApiObject) => touch(keyOf(o)),
-      deleted: (o: ApiObject) => touch(keyOf(o)),
-    };
-    const bySlice = {
-      added: (slice: ApiObject) => touch(serviceOf(slice)),
-      updated: (slice: ApiObject, old: ApiObject) => {
-        touch(serviceOf(slice));
-        if (serviceOf(old) !== serviceOf(slice)) touch(serviceOf(old));
+    const onEach = (sourceOf: (object: ApiObject) => string) => ({
+      added: (object: ApiObject) => touch(sourceOf(object)),
+      updated: (object: ApiObject, old: ApiObject) => {
+        touch(sourceOf(object));
+        if (sourceOf(old) !== sourceOf(object)) touch(sourceOf(old));
       },
-      deleted: (slice: ApiObject) => touch(serviceOf(slice)),
-    };
-    this.#unsubscribe.push(services.addHandlers(byService), slices.addHandlers(bySlice));
-    await Promise.all([services.synced, slices.synced]);
+      deleted: (object: ApiObject) => touch(sourceOf(object)),
+    });
+    const { pods } = this.#options;
+    this.#unsubscribe.push(
+      services.addHandlers(onEach((object) => `service ${keyOf(object)}`)),
+      slices.addHandlers(onEach((object) => `service ${serviceOf(object)}`)),
+      pods.addHandlers(onEach((object) => `pod ${keyOf(object)}`)),
+    );
+    await Promise.all([services.synced, slices.synced, pods.synced]);
     this.#ready = true;
-    void this.#heed();
+    this.#heed().catch((error: unknown) => {
+      this.#options.log.write("warn", "the dataplane no longer tells of disturbances", {
+        error: error instanceof Error ? error.message : String(error),
+      });
+    });
     await this.#flush();
   }
   stop(): void {
@@ -127,9 +136,13 @@ class ServiceProxy implements Proxy {
     this.#dirty.clear();
     this.#told.clear();
     const all = new Map<string, DataplaneFact>(this.#fixed);
-    for (const service of this.#options.informers.get(Service).list()) {
-      const facts = this.#factsOf(keyOf(service));
-      this.#told.set(keyOf(service), facts);
+    const sources = [
+      ...Array.from(this.#options.informers.get(Service).list(), (one) => `service ${keyOf(one)}`),
+      ...Array.from(this.#options.pods.list(), (one) => `pod ${keyOf(one)}`),
+    ];
+    for (const source of sources) {
+      const facts = this.#factsOf(source);
+      this.#told.set(source, facts);
       for (const [key, fact] of facts) all.set(key, fact);
     }
     await this.#options.dataplane.replace(all);
@@ -151,9 +164,14 @@ class ServiceProxy implements Proxy {
     this.#dirty.clear();
     if (changes.size > 0) await this.#options.dataplane.apply(changes);
   }
-  #factsOf(key: string): ReadonlyMap<string, DataplaneFact> {
-    const { informers, nodeName } = this.#options;
-    const service = informers.get(Service).get(key) as Stored<Service> | undefined;
+  #factsOf(source: string): ReadonlyMap<string, DataplaneFact> {
+    const { informers, nodeName, pods } = this.#options;
+    const [kind, key = ""] = source.split(" ");
+    if (kind === "pod") {
+      const pod = pods.get(key);
+      return pod === undefined ? new Map() : hostPortFacts(pod);
+    }
+    const service = informers.get(Service).get(key);
     if (service === undefined) return new Map();
     return serviceFacts(service, informers.get(EndpointSlice).byIndex("service", key), nodeName);
   }

@@ -52,8 +52,8 @@ const only = (facts: ReturnType<typeof serviceFacts>) => [...facts.values()][0];
 
 test("one fact a port, keyed by Service and port", () => {
   const ports = [
-    { name: "http", port: 80, protocol: "TCP" },
-    { name: "dns", port: 53, protocol: "UDP" },
+    { name: "http", port: 80, protocol: "TCP", targetPort: 8080 },
+    { name: "dns", port: 53, protocol: "UDP", targetPort: 53 },
   ];
   const facts = serviceFacts(service({ ports }), [slice(endpoint("10.244.0.4", ready))], "n1");
   expect([...facts.keys()]).toEqual([
@@ -88,7 +88,7 @@ test("headless and ExternalName Services mean nothing to packets", () => {
 test("node port, external addresses, policies and affinity carry over", () => {
   const spec: Partial<Service["spec"]> = {
     type: "LoadBalancer",
-    ports: [{ name: "http", port: 80, protocol: "TCP", nodePort: 30_080 }],
+    ports: [{ name: "http", port: 80, protocol: "TCP", targetPort: 8080, nodePort: 30_080 }],
     externalIPs: ["192.0.2.9"],
     externalTrafficPolicy: "Local",
     internalTrafficPolicy: "Local",

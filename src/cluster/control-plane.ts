@@ -1,0 +1,148 @@
+/**
+ * The control plane: store, API server, controllers and scheduler, assembled from ports. Pure: the same code runs on a machine, in a
+ * test and in a simulation. Each component speaks to the API server with its own identity.
+ */
+import { builtInResources } from "#api/index.ts";
+import type { Handler, User } from "#api/request.ts";
+import { type Client, createClient } from "#client/client.ts";
+import { createInformers } from "#client/informer.ts";
+import type { NodeProxy } from "#control-plane/apiserver/node-proxy.ts";
+import { type ApiServer, createApiServer, serverUser } from "#control-plane/apiserver/server.ts";
+import type { ControllerSettings } from "#control-plane/controllers/controller.ts";
+import { startControllers } from "#control-plane/controllers/index.ts";
+import { startScheduler } from "#control-plane/scheduler/scheduler.ts";
+import { retentionMsDefault, startCompaction } from "#control-plane/store/compaction.ts";
+import { openStore } from "#control-plane/store/store.ts";
+import { formatIp, nthAddress, parseCidr } from "#machinery/ip.ts";
+import type { Clock } from "#ports/clock.ts";
+import type { Crypto } from "#ports/crypto.ts";
+import type { Log } from "#ports/log.ts";
+import type { Random } from "#ports/random.ts";
+import type { Storage } from "#ports/storage.ts";
+import type { Store } from "#ports/store.ts";
+import { provideDnsService } from "./dns-service.ts";
+
+export interface ControlPlaneOptions {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly crypto: Crypto;
+  readonly log: Log;
+  readonly podCidr: string;
+  readonly serviceCidr: string;
+  readonly domain: string;
+  /** PEM of the authority that signs clients' certificates. */
+  readonly authority: string;
+  readonly serviceAccountKey: { readonly privateKey: string; readonly publicKey: string };
+  readonly nodeProxy?: NodeProxy;
+  readonly controllers?: Partial<ControllerSettings>;
+  /** How long history is kept, in milliseconds. */
+  readonly retentionMs?: number;
+}
+
+export interface ControlPlane {
+  readonly apiServer: ApiServer;
+  readonly store: Store;
+  /** A direct transport with that identity. */
+  as(name: string): Handler;
+  clientFor(name: string): Client;
+  /** Everything stops in order; what was acknowledged is durable. */
+  stop(): Promise<void>;
+}
+
+const stopGraceMs = 2000;
+
+/** The groups that a component's name implies, as its certificate or token would say them. */
+export function identityOf(name: string): User {
+  const account = /^system:serviceaccount:([^:]+):[^:]+$/.exec(name);
+  const groups =
+    account !== null
+      ? ["system:serviceaccounts", `system:serviceaccounts:${account[1]}`]
+      : name.startsWith("system:node:")
+        ? ["system:nodes"]
+        : [];
+  return { name, groups: [...groups, "system:authenticated"] };
+}
+
+/** The names that the API server's certificate carries, whatever else it is called. */
+export function apiServerNames(serviceCidr: string, domain: string): string[] {
+  const parsed = parseCidr(serviceCidr);
+  const first = parsed === undefined ? undefined : nthAddress(parsed.cidr, 1);
+  return [
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    `kubernetes.default.svc.${domain}`,
+    "localhost",
+    "127.0.0.1",
+    ...(first === undefined ? [] : [formatIp(first)]),
+  ];
+}
+
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
+  const { storage, clock, random, crypto, log, serviceAccountKey, nodeProxy } = options;
+  const store = await openStore({ storage, clock, log: log.child("store") });
+  const apiServer = await createApiServer({
+    store,
+    clock,
+    random: random.fork("apiserver"),
+    crypto,
+    log: log.child("apiserver"),
+    resources: builtInResources,
+    serviceCidr: options.serviceCidr,
+    clientCa: () => options.authority,
+    serviceAccounts: {
+      keys: [{ algorithm: "ES256", ...serviceAccountKey }],
+      issuer: `https://kubernetes.default.svc.${options.domain}`,
+    },
+    ...(nodeProxy === undefined ? {} : { nodeProxy }),
+  });
+  const as = (name: string): Handler => apiServer.as(identityOf(name));
+  const clientFor = (name: string): Client =>
+    createClient(as(name), { userAgent: shortName(name) });
+  await provideDnsService(
+    createClient(apiServer.as(serverUser), { userAgent: "wherry" }),
+    options.serviceCidr,
+  );
+  const compaction = startCompaction(
+    store,
+    clock,
+    options.retentionMs ?? retentionMsDefault,
+    log.child("store"),
+  );
+  const controllers = startControllers({
+    clientFor,
+    clock,
+    random: random.fork("controllers"),
+    log: log.child("controllers"),
+    settings: { clusterCidr: options.podCidr, rootCa: options.authority, ...options.controllers },
+  });
+  const schedulerInformers = createInformers(clientFor("system:kube-scheduler"), {
+    clock,
+    random: random.fork("scheduler informers"),
+    log: log.child("scheduler"),
+  });
+  const scheduler = startScheduler({
+    client: clientFor("system:kube-scheduler"),
+    informers: schedulerInformers,
+    clock,
+    random: random.fork("scheduler"),
+    log: log.child("scheduler"),
+  });
+  return {
+    apiServer,
+    store,
+    as,
+    clientFor,
+    async stop() {
+      await Promise.all([scheduler.stop(), controllers.stop()]);
+      schedulerInformers.stop();
+      compaction();
+      await apiServer.close(stopGraceMs);
+      await store.close();
+    },
+  };
+}
+
+/** "system:kube-scheduler" → "kube-scheduler", "system:serviceaccount:kube-system:x" → "x": field managers are named so. */
+const shortName = (name: string): string => name.slice(name.lastIndexOf(":") + 1);

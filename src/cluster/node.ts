@@ -1,0 +1,124 @@
+/**
+ * A node: kubelet, proxy and DNS around one connection to the API server, which may be in this process or far away. Pure: what
+ * they run on comes in through ports.
+ */
+import { createDnsServer, type DnsServer } from "#addons/dns/server.ts";
+import { Pod } from "#api/core/v1/pod.ts";
+import type { Handler } from "#api/request.ts";
+import { createClient } from "#client/client.ts";
+import { createInformer, createInformers, type Informers } from "#client/informer.ts";
+import { parseResolvConf } from "#node/kubelet/dns.ts";
+import { createKubelet, type Kubelet, type KubeletOptions } from "#node/kubelet/kubelet.ts";
+import { createProxy, type Proxy } from "#node/proxy/proxy.ts";
+import type { Dataplane, DataplaneFact } from "#ports/dataplane.ts";
+
+export interface NodeOptions extends Omit<KubeletOptions, "client" | "podCidrs"> {
+  /** Speaks as system:node:NAME. */
+  readonly handler: Handler;
+  /** Speaks as system:kube-proxy. */
+  readonly proxyHandler: Handler;
+  /** Speaks as system:kube-dns; undefined: this node answers no DNS queries. */
+  readonly dnsHandler: Handler | undefined;
+  readonly dataplane: Dataplane;
+  /** Where pods reach this node. */
+  readonly address: string;
+  readonly clusterDomain: string;
+  readonly podCidr: string;
+  readonly serviceCidr: string;
+  /** Tells the pods' network which addresses it may give out. */
+  readonly setPodCidrs: (cidrs: readonly string[]) => Promise<void>;
+}
+
+export interface RunningNode {
+  readonly kubelet: Kubelet;
+  /** Undefined where this node has none. */
+  readonly dns: DnsServer | undefined;
+  /** Pods run on. */
+  stop(): Promise<void>;
+}
+
+export async function startNode(options: NodeOptions): Promise<RunningNode> {
+  const { clock, random, log, nodeName, dataplane } = options;
+  const ports = { clock, random: random.fork("node"), log };
+  const client = createClient(options.handler, { userAgent: "kubelet" });
+  const informers = createInformers(
+    createClient(options.proxyHandler, { userAgent: "kube-proxy" }),
+    ports,
+  );
+  const pods = createInformer(Pod, client, ports, { fieldSelector: `spec.nodeName=${nodeName}` });
+
+  const facts = new Map<string, DataplaneFact>([
+    [
+      "route/services",
+      { type: "route", destination: options.serviceCidr, source: options.address },
+    ],
+  ]);
+  const proxy: Proxy = createProxy({
+    nodeName,
+    informers,
+    pods,
+    dataplane,
+    clock,
+    log: log.child("proxy"),
+    fixedFacts: facts,
+  });
+  const kubelet = createKubelet({
+    ...options,
+    client,
+    podCidrs: (cidrs) => {
+      const masquerade = cidrs.map((source): [string, DataplaneFact] => [
+        `masquerade/${source}`,
+        { type: "masquerade", source, except: [options.podCidr, options.serviceCidr] },
+      ]);
+      proxy.setFixedFacts(new Map([...facts, ...masquerade]));
+      options.setPodCidrs(cidrs).then(
+        () => kubelet.refresh(),
+        (error: unknown) => {
+          log.write("error", "the pods' network could not be set up", {
+            error: error instanceof Error ? error.message : String(error),
+          });
+        },
+      );
+    },
+  });
+  const dns = await dnsOf(options);
+  await kubelet.start();
+  await proxy.start();
+  await dns?.server.start();
+  return {
+    kubelet,
+    dns: dns?.server,
+    async stop() {
+      await dns?.server.stop();
+      dns?.informers.stop();
+      proxy.stop();
+      await kubelet.stop();
+      pods.stop();
+      informers.stop();
+    },
+  };
+}
+
+async function dnsOf(
+  options: NodeOptions,
+): Promise<{ readonly server: DnsServer; readonly informers: Informers } | undefined> {
+  const { host, network, clock, random, nodeName, address, dnsHandler } = options;
+  if (dnsHandler === undefined) return undefined;
+  const log = options.log.child("dns");
+  const client = createClient(dnsHandler, { userAgent: "wherry-dns" });
+  const informers = createInformers(client, { clock, random: random.fork("dns"), log });
+  const resolvConf = await host.read(options.config?.resolvConf ?? "/etc/resolv.conf");
+  const { servers } = parseResolvConf(new TextDecoder().decode(resolvConf ?? new Uint8Array()));
+  const server = createDnsServer({
+    nodeName,
+    address,
+    domain: options.clusterDomain,
+    upstreams: servers.map((one) => ({ host: one, port: 53 })),
+    client,
+    informers,
+    network,
+    clock,
+    log,
+  });
+  return { server, informers };
+}

@@ -1,0 +1,221 @@
+/**
+ * The cluster's process: opens the data, starts the control plane and the nodes, says when all is ready, serves the control socket, and
+ * stops in order. Restarted by whoever keeps it running (supervisor.ts, systemd); pods outlive it unless it is told to stop them.
+ */
+import { writeSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+import { linuxHost } from "#adapters/linux/host.ts";
+import { systemClock } from "#adapters/nodejs/clock.ts";
+import { systemCrypto } from "#adapters/nodejs/crypto.ts";
+import { openLmdbStorage } from "#adapters/nodejs/lmdb-storage.ts";
+import { lineLog } from "#adapters/nodejs/log.ts";
+import { systemNetwork } from "#adapters/nodejs/network.ts";
+import { systemRandom } from "#adapters/nodejs/random.ts";
+import { type CertificateStore, certificateStore } from "#cluster/certificates.ts";
+import { apiServerNames, type ControlPlane, startControlPlane } from "#cluster/control-plane.ts";
+import { nodeProxy } from "#control-plane/apiserver/node-proxy.ts";
+import type { Log } from "#ports/log.ts";
+import { type Listener, type Network, NetworkError } from "#ports/network.ts";
+import type { Allotment, ClusterPaths } from "./allotment.ts";
+import { serveControl } from "./control.ts";
+import { openLogFile } from "./log-file.ts";
+import { type Nodes, startNodes } from "./nodes.ts";
+import { recordProcesses } from "./process-record.ts";
+import type { ClusterSettings } from "./settings.ts";
+import { clusterStatus } from "./status.ts";
+import { exitRefused, exitStopped, type Progress } from "./supervisor.ts";
+
+/** What the daemon's parts share. */
+export interface DaemonWorld {
+  readonly allotment: Allotment;
+  readonly paths: ClusterPaths;
+  readonly settings: ClusterSettings;
+  readonly network: Network;
+  readonly log: Log;
+  readonly certificates: CertificateStore;
+  /** The machine's address, for the API server and real nodes. */
+  readonly address: string;
+}
+
+/** Ports that may be tried when the usual one is taken and none was asked for. */
+const portTriesMax = 100;
+const controlPipe = 3;
+
+export async function runDaemon(
+  allotment: Allotment,
+  paths: ClusterPaths,
+  settings: ClusterSettings,
+): Promise<number> {
+  const supervised = process.env["WHERRY_SUPERVISED"] === "1";
+  const log = lineLog({
+    stream: supervised ? openLogFile(paths.log) : process.stderr,
+    clock: systemClock,
+    level: process.env["WHERRY_DEBUG"] === undefined ? "info" : "debug",
+    format: "text",
+  });
+  const tell = (progress: Progress): void => {
+    if (supervised) tellSupervisor(progress);
+    else if ("say" in progress) log.write("info", progress.say);
+    else if ("failed" in progress) log.write("error", progress.failed);
+    else log.write("info", "the cluster is ready");
+  };
+  try {
+    const cluster = await startCluster(allotment, paths, settings, log, tell);
+    await recordProcesses(paths, supervised);
+    tell({ ready: true });
+    await cluster.stopped;
+    return exitStopped;
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    log.write("error", "the cluster could not start", { error: (error as Error).stack ?? message });
+    tell({ failed: `The cluster ${allotment.name} could not start: ${message}` });
+    return exitRefused;
+  }
+}
+
+/** The pipe is gone once `wherry up` has ended; nobody needs to know then. */
+function tellSupervisor(progress: Progress): void {
+  try {
+    writeSync(controlPipe, `${JSON.stringify(progress)}\n`);
+  } catch {
+    return;
+  }
+}
+
+async function startCluster(
+  allotment: Allotment,
+  paths: ClusterPaths,
+  settings: ClusterSettings,
+  log: Log,
+  tell: (progress: Progress) => void,
+): Promise<{ readonly stopped: Promise<void> }> {
+  const startedAtMs = systemClock.now();
+  const network = systemNetwork(log);
+  tell({ say: "opening the data" });
+  const storage = await openLmdbStorage(paths.store);
+  const host = await linuxHost();
+  const address = (await host.facts()).addresses[0] ?? "127.0.0.1";
+  const certificates = certificateStore({
+    host,
+    crypto: systemCrypto,
+    clock: systemClock,
+    directory: paths.certificates,
+  });
+  const world: DaemonWorld = { allotment, paths, settings, network, log, certificates, address };
+  tell({ say: "starting the control plane" });
+  const controlPlane = await controlPlaneOf(world, storage);
+  const listener = await listenForClients(world, controlPlane);
+  const port = "port" in listener.address ? listener.address.port : settings.port;
+  await controlPlane.apiServer.advertise(address, port);
+  tell({ say: "starting the nodes" });
+  const nodes = await startNodes(world, controlPlane);
+  tell({ say: "waiting for the nodes and DNS" });
+  await nodes.ready;
+
+  let finish: () => void = () => {};
+  const stopped = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  let stopping: Promise<void> | undefined;
+  const stop = (withPods: boolean): Promise<void> => {
+    stopping ??= stopCluster(log, controlPlane, nodes, withPods).finally(finish);
+    return stopping;
+  };
+  const control = await serveControl(network, paths.controlSocket, {
+    status: () => clusterStatus(world, { controlPlane, nodes, port, startedAtMs }),
+    stop: () => stop(true),
+  });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    // The service manager stops us: the pods run on and are found again.
+    process.once(signal, () => {
+      stop(false).catch((error: unknown) =>
+        log.write("error", "stopping failed", { error: String(error) }),
+      );
+    });
+  }
+  return { stopped: stopped.then(() => control.close(200)) };
+}
+
+async function stopCluster(
+  log: Log,
+  controlPlane: ControlPlane,
+  nodes: Nodes,
+  withPods: boolean,
+): Promise<void> {
+  log.write("info", withPods ? "stopping, pods too" : "stopping; pods run on");
+  await nodes.stop(withPods);
+  await controlPlane.stop();
+}
+
+async function controlPlaneOf(
+  { settings, network, log, certificates }: DaemonWorld,
+  storage: Awaited<ReturnType<typeof openLmdbStorage>>,
+): Promise<ControlPlane> {
+  const authority = await certificates.authority();
+  const kubeletClient = await certificates.identity("apiserver-kubelet-client", {
+    user: "kube-apiserver-kubelet-client",
+    groups: ["system:masters"],
+    names: [],
+    uses: ["client auth"],
+  });
+  await certificates.identity("admin", {
+    user: "kubernetes-admin",
+    groups: ["system:masters"],
+    names: [],
+    uses: ["client auth"],
+  });
+  return startControlPlane({
+    storage,
+    clock: systemClock,
+    random: systemRandom,
+    crypto: systemCrypto,
+    log,
+    podCidr: settings.podCidr,
+    serviceCidr: settings.serviceCidr,
+    domain: settings.domain,
+    authority,
+    serviceAccountKey: await certificates.signingKey("sa"),
+    nodeProxy: nodeProxy({
+      network,
+      identity: () => ({ chain: kubeletClient.certificate, key: kubeletClient.privateKey }),
+      roots: authority,
+    }),
+  });
+}
+
+async function listenForClients(
+  world: DaemonWorld,
+  { apiServer }: ControlPlane,
+): Promise<Listener> {
+  const { settings, network, certificates, address } = world;
+  const own = Object.values(networkInterfaces()).flatMap((list) =>
+    (list ?? [])
+      .filter(({ internal, family }) => !internal && family === "IPv4")
+      .map((one) => one.address),
+  );
+  const names = [
+    ...apiServerNames(settings.serviceCidr, settings.domain),
+    address,
+    ...own.toSorted(),
+    ...settings.certificateNames,
+  ];
+  const identity = await certificates.identity("apiserver", {
+    user: "kube-apiserver",
+    groups: [],
+    names: [...new Set(names)],
+    uses: ["server auth"],
+  });
+  const tls = { identity: () => ({ chain: identity.certificate, key: identity.privateKey }) };
+  for (let port = settings.port; ; port++) {
+    try {
+      return await apiServer.serveHttp(network, { host: "0.0.0.0", port }, tls);
+    } catch (error) {
+      if (!(error instanceof NetworkError) || error.code !== "EADDRINUSE") throw error;
+      if (settings.portGiven || port >= settings.port + portTriesMax) {
+        throw new Error(
+          `port ${port} is in use by another program. Choose another one with --port, or end that program (ss -ltnp shows it).`,
+        );
+      }
+    }
+  }
+}
