@@ -31,7 +31,7 @@ export function containerConfig(input: ContainerInput): ContainerConfig {
   return {
     name: container.name,
     attempt: input.attempt,
-    image: input.image?.id ?? input.imageReference,
+    image: input.imageReference,
     command: expanded(container.command),
     args: expanded(container.args),
     ...((container.workingDir ?? "") === ""

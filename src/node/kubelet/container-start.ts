@@ -176,6 +176,8 @@ async function prepare(
     environment,
     (mount, subPath, mounted) => node.volumes.pathOf(mount, subPath, mounted),
   );
+  const logs = podLogsDirectory(node.places, pod);
+  await node.host.makeDirectory(`${logs}/${container.name}`, 0o755);
   const own: Mount[] = [];
   const hasMount = (path: string): boolean => mounts.some((one) => one.containerPath === path);
   if (!hasMount("/etc/hosts")) {

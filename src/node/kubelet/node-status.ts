@@ -6,6 +6,7 @@ import {
   quantityFromInteger,
   quantityOf,
   subtractQuantities,
+  toWhole,
   zeroQuantity,
 } from "#machinery/quantity.ts";
 import { formatTime } from "#machinery/time.ts";
@@ -51,9 +52,8 @@ const binary = (bytes: number): string =>
 export function capacityOf(facts: NodeFacts, config: KubeletConfig): Quantities {
   return {
     cpu: String(facts.host.cpus),
-    // Upstream: whole KiB, for that is what the kernel reports.
-    memory: `${Math.floor(facts.host.memoryBytes / 1024)}Ki`,
-    "ephemeral-storage": `${Math.floor(facts.disk.capacityBytes / 1024)}Ki`,
+    memory: binary(facts.host.memoryBytes),
+    "ephemeral-storage": binary(facts.disk.capacityBytes),
     "hugepages-1Gi": "0",
     "hugepages-2Mi": "0",
     pods: String(config.maxPods),
@@ -77,9 +77,7 @@ export function allocatableOf(capacity: Quantities, config: KubeletConfig): Quan
       if (part !== undefined) left = subtractQuantities(left, quantityOf(part));
     }
     if (name === "ephemeral-storage") {
-      const bytes = Math.floor(
-        Number.parseInt(total, 10) * 1024 * (1 - config.diskAvailableShareMin),
-      );
+      const bytes = Math.floor(toWhole(total) * (1 - config.diskAvailableShareMin));
       left = quantityFromInteger(bytes);
     }
     result[name] = formatQuantity(compareQuantities(left, zeroQuantity) < 0 ? zeroQuantity : left);

@@ -41,7 +41,11 @@ const record = (name: string, more: Partial<ContainerRecord> = {}): ContainerRec
 const exited = (name: string, exitCode: number): ContainerRecord =>
   record(name, { state: "exited", exitCode });
 
-function runtimeOf(containers: ContainerRecord[], ready = true, ips = ["10.0.0.1"]): PodRuntimeStatus {
+function runtimeOf(
+  containers: ContainerRecord[],
+  ready = true,
+  ips = ["10.0.0.1"],
+): PodRuntimeStatus {
   const sandbox = {
     id: "s1",
     name: "web",
@@ -100,49 +104,49 @@ const table: readonly {
   readonly pod: NodePod;
   readonly status: PodRuntimeStatus;
   readonly probes?: ProbeResults;
-  readonly then: readonly string[];
+  readonly does: readonly string[];
 }[] = [
   {
     what: "a new pod gets a sandbox and its containers",
     pod: two,
     status: nothing,
-    then: ["kill pod", "sandbox 0", "start a", "start b"],
+    does: ["kill pod", "sandbox 0", "start a", "start b"],
   },
   {
     what: "a pod that runs is left alone",
     pod: podOf({}),
     status: runtimeOf([record("a")]),
-    then: [],
+    does: [],
   },
   {
     what: "a crashed container is started again",
     pod: two,
     status: runtimeOf([exited("a", 1), record("b")]),
-    then: ["start a"],
+    does: ["start a"],
   },
   {
     what: "so is one that ended well, with restartPolicy Always",
     pod: podOf({}),
     status: runtimeOf([exited("a", 0)]),
-    then: ["start a"],
+    does: ["start a"],
   },
   {
     what: "OnFailure lets success be",
     pod: onFailure,
     status: runtimeOf([exited("a", 0)]),
-    then: ["kill pod"],
+    does: ["kill pod"],
   },
   {
     what: "OnFailure restarts a failure",
     pod: onFailure,
     status: runtimeOf([exited("a", 3)]),
-    then: ["start a"],
+    does: ["start a"],
   },
   {
     what: "Never leaves a failure, while others run",
     pod: never,
     status: runtimeOf([exited("a", 1), record("b")]),
-    then: [],
+    does: [],
   },
   {
     what: "a rule of the container's own wins over Never",
@@ -151,118 +155,116 @@ const table: readonly {
       containers: [
         container("a", {
           restartPolicy: "Never",
-          restartPolicyRules: [
-            { action: "Restart", exitCodes: { operator: "In", values: [42] } },
-          ],
+          restartPolicyRules: [{ action: "Restart", exitCodes: { operator: "In", values: [42] } }],
         }),
       ],
     }),
     status: runtimeOf([exited("a", 42)]),
-    then: ["start a"],
+    does: ["start a"],
   },
   {
     what: "a lost sandbox is replaced, and everything in it",
     pod: two,
     status: runtimeOf([exited("a", 137), exited("b", 137)], false),
-    then: ["kill pod", "sandbox 1", "start a", "start b"],
+    does: ["kill pod", "sandbox 1", "start a", "start b"],
   },
   {
     what: "a sandbox without address is replaced",
     pod: podOf({}),
     status: runtimeOf([], true, []),
-    then: ["kill pod", "sandbox 1", "start a"],
+    does: ["kill pod", "sandbox 1", "start a"],
   },
   {
     what: "but not on the host's network",
     pod: podOf({ hostNetwork: true }),
     status: runtimeOf([record("a")], true, []),
-    then: [],
+    does: [],
   },
   {
     what: "a pod that must not run again is only cleared away",
     pod: never,
     status: runtimeOf([exited("a", 0), exited("b", 0)], false),
-    then: ["kill pod"],
+    does: ["kill pod"],
   },
   {
     what: "the first init container starts with the sandbox",
     pod: withInit,
     status: nothing,
-    then: ["kill pod", "sandbox 0", "init i1"],
+    does: ["kill pod", "sandbox 0", "init i1"],
   },
   {
     what: "while it runs nothing else does",
     pod: withInit,
     status: runtimeOf([record("i1")]),
-    then: [],
+    does: [],
   },
   {
     what: "the second follows the first",
     pod: withInit,
     status: runtimeOf([exited("i1", 0)]),
-    then: ["init i2"],
+    does: ["init i2"],
   },
   {
     what: "a failed one is tried again",
     pod: withInit,
     status: runtimeOf([exited("i2", 1), exited("i1", 0)]),
-    then: ["init i2"],
+    does: ["init i2"],
   },
   {
     what: "unless the pod may not restart",
     pod: { ...withInit, spec: { ...withInit.spec, restartPolicy: "Never" } },
     status: runtimeOf([exited("i1", 1)]),
-    then: ["kill pod"],
+    does: ["kill pod"],
   },
   {
     what: "after the last come the regular ones",
     pod: withInit,
     status: runtimeOf([exited("i2", 0)]),
-    then: ["start a"],
+    does: ["start a"],
   },
   {
     what: "init containers that were removed do not run again",
     pod: withInit,
     status: runtimeOf([record("a")]),
-    then: [],
+    does: [],
   },
   {
     what: "a sidecar that runs lets the next one start",
     pod: withSidecar,
     status: runtimeOf([record("s")]),
-    then: ["init i"],
+    does: ["init i"],
   },
   {
     what: "a sidecar with a startup probe makes the next one wait",
     pod: podOf({ initContainers: [sidecar("s", { startupProbe: probe }), container("i")] }),
     status: runtimeOf([record("s")]),
-    then: [],
+    does: [],
   },
   {
     what: "until it has succeeded",
     pod: podOf({ initContainers: [sidecar("s", { startupProbe: probe }), container("i")] }),
     status: runtimeOf([record("s")]),
     probes: probes({ "startup/s-id": "success" }),
-    then: ["init i"],
+    does: ["init i"],
   },
   {
     what: "a sidecar that ended is restarted beside the regular ones",
     pod: withSidecar,
     status: runtimeOf([record("a"), exited("s", 0), exited("i", 0)]),
-    then: ["init s"],
+    does: ["init s"],
   },
   {
     what: "sidecars alone keep no pod alive",
     pod: { ...withSidecar, spec: { ...withSidecar.spec, restartPolicy: "Never" } },
     status: runtimeOf([exited("a", 0), record("s"), exited("i", 0)]),
-    then: ["kill pod"],
+    does: ["kill pod"],
   },
   {
     what: "a failed liveness probe replaces the container",
     pod: podOf({ containers: [container("a", { livenessProbe: probe })] }),
     status: runtimeOf([record("a")]),
     probes: probes({ "liveness/a-id": "failure" }),
-    then: ["kill a: Container a failed liveness probe, will be restarted", "start a"],
+    does: ["kill a: Container a failed liveness probe, will be restarted", "start a"],
   },
   {
     what: "or ends it where it must not come back",
@@ -272,41 +274,38 @@ const table: readonly {
     }),
     status: runtimeOf([record("a"), record("b")]),
     probes: probes({ "liveness/a-id": "failure" }),
-    then: ["kill a: Container a failed liveness probe"],
+    does: ["kill a: Container a failed liveness probe"],
   },
   {
     what: "a failed startup probe does the same",
     pod: podOf({ containers: [container("a", { startupProbe: probe })] }),
     status: runtimeOf([record("a")]),
     probes: probes({ "startup/a-id": "failure" }),
-    then: ["kill a: Container a failed startup probe, will be restarted", "start a"],
+    does: ["kill a: Container a failed startup probe, will be restarted", "start a"],
   },
   {
     what: "a new image replaces the container whatever the policy",
     pod: podOf({ restartPolicy: "Never", containers: [container("a", { image: "web:2" })] }),
     status: runtimeOf([record("a")]),
-    then: ["kill a: Container a definition changed, will be restarted", "start a"],
+    does: ["kill a: Container a definition changed, will be restarted", "start a"],
   },
   {
     what: "a container of unknown state is killed before its successor starts",
     pod: podOf({}),
     status: runtimeOf([record("a", { state: "unknown" })]),
-    then: [
-      'kill a: Container is in "unknown" state, try killing it before restart',
-      "start a",
-    ],
+    does: ['kill a: Container is in "unknown" state, try killing it before restart', "start a"],
   },
   {
     what: "ephemeral containers start once",
     pod: podOf({ ephemeralContainers: [container("d"), container("e")] }),
     status: runtimeOf([record("a"), exited("d", 0)]),
-    then: ["debug e"],
+    does: ["debug e"],
   },
 ];
 
 for (const row of table) {
   test(row.what, () => {
-    expect(decide(row.pod, row.status, row.probes)).toEqual(row.then);
+    expect(decide(row.pod, row.status, row.probes)).toEqual(row.does);
   });
 }
 
@@ -316,7 +315,7 @@ test("a deleted pod starts nothing", () => {
     ...pod,
     metadata: { ...pod.metadata, deletionTimestamp: "2026-01-01T00:00:00Z" },
   };
-  expect(computePodActions(deleted, runtimeOf([exited("a", 1)]), probes()).containersToStart).toEqual(
-    [],
-  );
+  expect(
+    computePodActions(deleted, runtimeOf([exited("a", 1)]), probes()).containersToStart,
+  ).toEqual([]);
 });

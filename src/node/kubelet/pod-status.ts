@@ -177,7 +177,7 @@ function containerStatusOf(
       : foundStatus(input, container, latest, old);
   if (previous !== undefined) {
     const ended = stateOf(input, previous, undefined);
-    status = { ...status, lastState: ended };
+    if (ended.terminated !== undefined) status = { ...status, lastState: ended };
   }
   if (kind === "init") {
     if (latest?.state === "exited" && latest.exitCode === 0) return status;

@@ -11,7 +11,11 @@ import {
 } from "./resources.ts";
 
 type Amounts = Record<string, string>;
-const container = (requests: Amounts, limits: Amounts, more: Partial<Container> = {}): Container => ({
+const container = (
+  requests: Amounts,
+  limits: Amounts,
+  more: Partial<Container> = {},
+): Container => ({
   name: "a",
   resources: { requests, limits },
   ...more,

@@ -154,7 +154,9 @@ test("Services become variables", () => {
   expect(links.get("MY_API_SERVICE_PORT_HTTP")).toBe("80");
   expect(links.get("MY_API_PORT_80_TCP_ADDR")).toBe("10.96.0.5");
   expect(links.get("MY_API_PORT")).toBe("tcp://10.96.0.5:80");
-  expect([...links.keys()].some((key) => key.startsWith("X_") || key.startsWith("HEAD"))).toBe(false);
+  expect([...links.keys()].some((key) => key.startsWith("X_") || key.startsWith("HEAD"))).toBe(
+    false,
+  );
   const without = serviceVariables(services, "shop", false);
   expect([...without.keys()].every((key) => key.startsWith("KUBERNETES_"))).toBe(true);
 });

@@ -27,7 +27,14 @@ const decode = (bytes: Uint8Array | undefined): string | undefined =>
 
 test("files are seen through ..data, and change all at once", async () => {
   const { host, writer } = world();
-  await writer.write("/v", new Map([["a", file("1")], ["dir/b", file("2")]]), undefined);
+  await writer.write(
+    "/v",
+    new Map([
+      ["a", file("1")],
+      ["dir/b", file("2")],
+    ]),
+    undefined,
+  );
   expect(decode(await host.read("/v/a"))).toBe("1");
   expect(decode(await host.read("/v/dir/b"))).toBe("2");
   const before = (await host.list("/v"))?.map((one) => `${one.name} ${one.type}`).toSorted();
