@@ -44,7 +44,7 @@ async function world() {
     },
     end: () => {
       over = true;
-      for (const run of [...ends]) run();
+      for (const run of ends) run();
     },
   };
 }

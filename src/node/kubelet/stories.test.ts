@@ -69,11 +69,11 @@ async function world() {
   const crypto = memoryCrypto(random.fork("crypto"));
   const storage = new MemoryStorage();
   const settle = async <T>(work: Promise<T>): Promise<T> => {
-    let done = false;
+    const state = { done: false };
     const finished = work.finally(() => {
-      done = true;
+      state.done = true;
     });
-    for (let turn = 0; turn < 200 && !done; turn += 1) await clock.advance(1);
+    for (let turn = 0; turn < 200 && !state.done; turn += 1) await clock.advance(1);
     return await finished;
   };
   const store = await settle(openStore({ storage, clock, log }));
@@ -148,33 +148,35 @@ async function world() {
     runtime,
     settle,
     /** The kubelet is killed and started again; its pods run on. */
-    async restart(meanwhileMs: number) {
+    restart: async (meanwhileMs: number) => {
       await settle(kubelet.stop());
       await clock.advance(meanwhileMs);
       kubelet = newKubelet();
       await settle(kubelet.start());
     },
-    async create(name: string, spec: Partial<PodSpec> & { containers: Partial<Container>[] }) {
-      return await settle(
+    create: (
+      name: string,
+      spec: Omit<Partial<PodSpec>, "containers"> & { containers: Partial<Container>[] },
+    ) =>
+      settle(
         admin.create(Pod, {
           metadata: { namespace: "default", name, labels: { app: name } },
           spec: { nodeName: "n1", automountServiceAccountToken: false, ...spec } as PodSpec,
         }),
-      );
-    },
+      ),
     get: (name: string) => settle(admin.get(Pod, ref(name))),
-    async find(name: string): Promise<Stored<Pod> | undefined> {
+    find: async (name: string): Promise<Stored<Pod> | undefined> => {
       const list = await settle(admin.list(Pod, { namespace: "default" }));
       return list.items.find((pod) => pod.metadata.name === name);
     },
-    async events(name: string): Promise<string[]> {
+    events: async (name: string): Promise<string[]> => {
       await clock.advance(50);
       const list = await settle(admin.list(Event, { namespace: "default" }));
       return list.items
         .filter((event) => event.involvedObject.name === name)
         .map((event) => `${event.type} ${event.reason}: ${event.message}`);
     },
-    async stop() {
+    stop: async () => {
       await settle(kubelet.stop());
       await settle(server.close(0));
       await settle(store.close());
