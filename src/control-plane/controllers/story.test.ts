@@ -20,11 +20,14 @@ import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
 import { builtInResources } from "#api/index.ts";
 import type { Kind } from "#api/resource.ts";
 import { type Client, createClient, type New } from "#client/client.ts";
+import { remoteHandler } from "#client/remote.ts";
 import { createInformers } from "#client/informer.ts";
 import { type ApiServer, createApiServer } from "#control-plane/apiserver/server.ts";
+import { httpFront } from "#control-plane/apiserver/http-front.ts";
 import { openStore } from "#control-plane/store/store.ts";
 import { type ApiObject, keyOf, type Stored } from "#machinery/meta.ts";
 import { formatMicroTime, formatTime, parseTime } from "#machinery/time.ts";
+import type { HttpHandler, Network } from "#ports/network.ts";
 import { startScheduler } from "../scheduler/scheduler.ts";
 import { startControllers } from "./index.ts";
 
@@ -68,14 +71,20 @@ class Kubelet {
     try {
       await this.#client.patch(Lease, ref, "merge", { spec });
     } catch {
-      await this.#client.create(Lease, { metadata: ref, spec: { ...spec, leaseDurationSeconds: 40 } });
+      await this.#client.create(Lease, {
+        metadata: ref,
+        spec: { ...spec, leaseDurationSeconds: 40 },
+      });
     }
     const resources = { cpu: "4", memory: "8Gi", pods: "20" };
     const node = await this.#client.get(Node, { name: this.name });
-    if (node.status.conditions?.some((one) => one.type === "Ready" && one.status === "True")) return;
+    if (node.status.conditions?.some((one) => one.type === "Ready" && one.status === "True"))
+      return;
     const status = { allocatable: resources, capacity: resources, conditions: [this.#ready()] };
     const body = { status };
-    await this.#client.patch(Node, { name: this.name }, "strategic", body, { subresource: "status" });
+    await this.#client.patch(Node, { name: this.name }, "strategic", body, {
+      subresource: "status",
+    });
   }
   async step(): Promise<boolean> {
     if (!this.alive) return false;
@@ -86,13 +95,22 @@ class Kubelet {
       if (pod.metadata.deletionTimestamp !== undefined) {
         await this.#client.delete(Pod, { namespace, name }, { gracePeriodSeconds: 0 });
         acted = true;
-      } else if ((pod.status.phase ?? "Pending") === "Pending" && pod.spec.containers[0]?.image !== "bad") {
+      } else if (
+        (pod.status.phase ?? "Pending") === "Pending" &&
+        pod.spec.containers[0]?.image !== "bad"
+      ) {
         this.#serial += 1;
         const ip = `10.244.${this.name.slice(-1)}.${this.#serial}`;
         const time = formatTime(this.#clock.now());
         const condition = { type: "Ready", status: "True", lastTransitionTime: time };
         const status = { phase: "Running", podIP: ip, podIPs: [{ ip }], conditions: [condition] };
-        await this.#client.patch(Pod, { namespace, name }, "strategic", { status }, { subresource: "status" });
+        await this.#client.patch(
+          Pod,
+          { namespace, name },
+          "strategic",
+          { status },
+          { subresource: "status" },
+        );
         acted = true;
       }
     }
@@ -100,7 +118,47 @@ class Kubelet {
   }
 }
 
+/** A wire without a network: bytes go over, one request at a time, and nothing else does. */
+function wire(serve: HttpHandler): Network {
+  const none = () => Promise.reject(new Error("this wire carries only HTTP requests"));
+  return {
+    connect: none,
+    listen: none,
+    serve: none,
+    udp: none,
+    resolve: () => Promise.resolve([]),
+    http: () => ({
+      async send({ method, target, headers = {}, body, signal }) {
+        const gone = signal ?? new AbortController().signal;
+        const request = { method, target, headers, gone };
+        const answer = await serve(body === undefined ? request : { ...request, body });
+        const whole = answer.body;
+        let left = whole === undefined || "next" in whole ? [] : [whole];
+        const source = {
+          next: () => Promise.resolve(left.length === 0 ? undefined : left.splice(0)),
+          stop: () => {
+            left = [];
+          },
+        };
+        return {
+          status: answer.status,
+          headers: answer.headers,
+          body: whole !== undefined && "next" in whole ? whole : source,
+          trailers: Promise.resolve({}),
+        };
+      },
+      close: () => {},
+    }),
+  };
+}
+
+type Transport = "direct" | "remote";
+
 class World {
+  readonly transport: Transport;
+  constructor(transport: Transport) {
+    this.transport = transport;
+  }
   readonly clock = new SteppedClock({ startMs: start });
   readonly random = seededRandom(7);
   readonly log = memoryLog();
@@ -114,7 +172,12 @@ class World {
       ? ["system:serviceaccounts", "system:serviceaccounts:kube-system"]
       : [];
     const user = { name, groups: [...groups, ...serviceAccount, "system:authenticated"] };
-    return createClient(this.server.as(user), { userAgent });
+    const { server } = this;
+    if (this.transport === "direct") return createClient(server.as(user), { userAgent });
+    const network = wire(httpFront((request) => server.handler({ ...request, user })));
+    const options = { version: 1, timeoutMs: 60_000 } as const;
+    const remote = remoteHandler(network, this.clock, { host: "server", port: 6443 }, options);
+    return createClient(remote.handler, { userAgent });
   }
   get admin(): Client {
     return this.clientFor("admin", ["system:masters"]);
@@ -173,7 +236,10 @@ class World {
       await this.clock.settle();
     }
   }
-  async list<T extends ApiObject>(kind: Kind<T>, namespace = "default"): Promise<readonly Stored<T>[]> {
+  async list<T extends ApiObject>(
+    kind: Kind<T>,
+    namespace = "default",
+  ): Promise<readonly Stored<T>[]> {
     return (await this.admin.list(kind, { namespace })).items;
   }
   async events(namespace = "default"): Promise<string[]> {
@@ -188,9 +254,10 @@ class World {
   }
 }
 
+const transports: readonly Transport[] = ["direct", "remote"];
 const worlds: World[] = [];
-async function world(nodes: number): Promise<World> {
-  const made = await new World().start(nodes);
+async function world(transport: Transport, nodes: number): Promise<World> {
+  const made = await new World(transport).start(nodes);
   worlds.push(made);
   return made;
 }
@@ -203,7 +270,10 @@ const deployment = (replicas: number, image = "one"): New<Deployment> =>
     metadata: { name: "web", namespace: "default" },
     spec: {
       replicas,
-      strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: "25%", maxUnavailable: "25%" } },
+      strategy: {
+        type: "RollingUpdate",
+        rollingUpdate: { maxSurge: "25%", maxUnavailable: "25%" },
+      },
       progressDeadlineSeconds: 600,
       selector: { matchLabels: { app: "web" } },
       template: {
@@ -219,172 +289,202 @@ const service = {
   spec: { selector: { app: "web" }, ports: [{ port: 80, targetPort: "http" }] },
 } as unknown as New<Service>;
 
-test("a Deployment becomes Pods on nodes, and a Service leads to them", async () => {
-  const w = await world(2);
-  await w.admin.create(Service, service);
-  await w.admin.create(Deployment, deployment(3));
-  await w.run(5);
-  const [made] = await w.list(Deployment);
-  expect(made?.status).toMatchObject({ replicas: 3, readyReplicas: 3, updatedReplicas: 3, availableReplicas: 3 });
-  expect(made?.metadata.annotations).toMatchObject({ "deployment.kubernetes.io/revision": "1" });
-  expect(made?.status.conditions?.map((one) => one.reason).sort()).toEqual([
-    "MinimumReplicasAvailable",
-    "NewReplicaSetAvailable",
-  ]);
-  const pods = await w.list(Pod);
-  expect(new Set(pods.map((pod) => pod.spec.nodeName)).size).toBe(2);
-  const [slice] = await w.list(EndpointSlice);
-  const slices = (await w.list(EndpointSlice)).filter((one) => one.metadata.generateName === "web-");
-  expect(slices[0]?.endpoints.map((one) => one.conditions.ready)).toEqual([true, true, true]);
-  expect(slice).toBeDefined();
-  const endpoints = (await w.list(Endpoints)).find((one) => one.metadata.name === "web");
-  expect(endpoints?.subsets?.[0]?.addresses).toHaveLength(3);
-  expect(endpoints?.subsets?.[0]?.ports).toEqual([{ port: 8080, protocol: "TCP" }]);
-  const events = await w.events();
-  const [replicaSet] = await w.list(ReplicaSet);
-  expect(events).toContain(
-    `Deployment ScalingReplicaSet: Scaled up replica set ${replicaSet?.metadata.name} from 0 to 3`,
-  );
-  const [pod] = pods;
-  expect(events).toContain(`ReplicaSet SuccessfulCreate: Created pod: ${pod?.metadata.name}`);
-  expect(events).toContain(
-    `Pod Scheduled: Successfully assigned default/${pod?.metadata.name} to ${pod?.spec.nodeName}`,
-  );
-  expect(w.complaints).toEqual([]);
-});
+test.each(transports)(
+  "%s: a Deployment becomes Pods on nodes, and a Service leads to them",
+  async (transport) => {
+    const w = await world(transport, 2);
+    await w.admin.create(Service, service);
+    await w.admin.create(Deployment, deployment(3));
+    await w.run(5);
+    const [made] = await w.list(Deployment);
+    expect(made?.status).toMatchObject({
+      replicas: 3,
+      readyReplicas: 3,
+      updatedReplicas: 3,
+      availableReplicas: 3,
+    });
+    expect(made?.metadata.annotations).toMatchObject({ "deployment.kubernetes.io/revision": "1" });
+    expect(made?.status.conditions?.map((one) => one.reason).sort()).toEqual([
+      "MinimumReplicasAvailable",
+      "NewReplicaSetAvailable",
+    ]);
+    const pods = await w.list(Pod);
+    expect(new Set(pods.map((pod) => pod.spec.nodeName)).size).toBe(2);
+    const [slice] = await w.list(EndpointSlice);
+    const slices = (await w.list(EndpointSlice)).filter(
+      (one) => one.metadata.generateName === "web-",
+    );
+    expect(slices[0]?.endpoints.map((one) => one.conditions.ready)).toEqual([true, true, true]);
+    expect(slice).toBeDefined();
+    const endpoints = (await w.list(Endpoints)).find((one) => one.metadata.name === "web");
+    expect(endpoints?.subsets?.[0]?.addresses).toHaveLength(3);
+    expect(endpoints?.subsets?.[0]?.ports).toEqual([{ port: 8080, protocol: "TCP" }]);
+    const events = await w.events();
+    const [replicaSet] = await w.list(ReplicaSet);
+    expect(events).toContain(
+      `Deployment ScalingReplicaSet: Scaled up replica set ${replicaSet?.metadata.name} from 0 to 3`,
+    );
+    const [pod] = pods;
+    expect(events).toContain(`ReplicaSet SuccessfulCreate: Created pod: ${pod?.metadata.name}`);
+    expect(events).toContain(
+      `Pod Scheduled: Successfully assigned default/${pod?.metadata.name} to ${pod?.spec.nodeName}`,
+    );
+    expect(w.complaints).toEqual([]);
+  },
+);
 
-test("a deleted Pod is replaced, scaling removes, a rolling update and its undo arrive", async () => {
-  const w = await world(2);
-  await w.admin.create(Deployment, deployment(3));
-  await w.run(5);
-  const [victim] = await w.list(Pod);
-  await w.admin.delete(Pod, { namespace: "default", name: victim?.metadata.name ?? "" });
-  await w.run(4);
-  const uids = (await w.list(Pod)).map((pod) => pod.metadata.uid);
-  expect(uids).toHaveLength(3);
-  expect(uids).not.toContain(victim?.metadata.uid);
-  const ref = { namespace: "default", name: "web" };
-  await w.admin.patch(Deployment, ref, "merge", { spec: { replicas: 1 } });
-  await w.run(4);
-  expect(await w.list(Pod)).toHaveLength(1);
-  const setImage = (image: string) => {
-    const spec = { template: { spec: { containers: [{ name: "c", image }] } } };
-    return w.admin.patch(Deployment, ref, "strategic", { spec });
-  };
-  await setImage("two");
-  await w.run(6);
-  expect((await w.list(Pod)).map((pod) => pod.spec.containers[0]?.image)).toEqual(["two"]);
-  await setImage("bad");
-  await w.run(6);
-  const images = (await w.list(Pod)).map((pod) => pod.spec.containers[0]?.image).sort();
-  expect(images).toEqual(["bad", "two"]);
-  await setImage("one");
-  await w.run(6);
-  expect((await w.list(Pod)).map((pod) => pod.spec.containers[0]?.image)).toEqual(["one"]);
-  const [made] = await w.list(Deployment);
-  expect(made?.metadata.annotations).toMatchObject({ "deployment.kubernetes.io/revision": "4" });
-  expect(w.complaints).toEqual([]);
-});
+test.each(transports)(
+  "%s: a deleted Pod is replaced, scaling removes, a rolling update and its undo arrive",
+  async (transport) => {
+    const w = await world(transport, 2);
+    await w.admin.create(Deployment, deployment(3));
+    await w.run(5);
+    const [victim] = await w.list(Pod);
+    await w.admin.delete(Pod, { namespace: "default", name: victim?.metadata.name ?? "" });
+    await w.run(4);
+    const uids = (await w.list(Pod)).map((pod) => pod.metadata.uid);
+    expect(uids).toHaveLength(3);
+    expect(uids).not.toContain(victim?.metadata.uid);
+    const ref = { namespace: "default", name: "web" };
+    await w.admin.patch(Deployment, ref, "merge", { spec: { replicas: 1 } });
+    await w.run(4);
+    expect(await w.list(Pod)).toHaveLength(1);
+    const setImage = (image: string) => {
+      const spec = { template: { spec: { containers: [{ name: "c", image }] } } };
+      return w.admin.patch(Deployment, ref, "strategic", { spec });
+    };
+    await setImage("two");
+    await w.run(6);
+    expect((await w.list(Pod)).map((pod) => pod.spec.containers[0]?.image)).toEqual(["two"]);
+    await setImage("bad");
+    await w.run(6);
+    const images = (await w.list(Pod)).map((pod) => pod.spec.containers[0]?.image).sort();
+    expect(images).toEqual(["bad", "two"]);
+    await setImage("one");
+    await w.run(6);
+    expect((await w.list(Pod)).map((pod) => pod.spec.containers[0]?.image)).toEqual(["one"]);
+    const [made] = await w.list(Deployment);
+    expect(made?.metadata.annotations).toMatchObject({ "deployment.kubernetes.io/revision": "4" });
+    expect(w.complaints).toEqual([]);
+  },
+);
 
-test("deleting a Deployment collects everything below it; orphaning leaves it; foreground waits for it", async () => {
-  const w = await world(1);
-  const ref = { namespace: "default", name: "web" };
-  await w.admin.create(Deployment, deployment(2));
-  await w.run(4);
-  await w.admin.delete(Deployment, ref, { propagationPolicy: "Orphan" });
-  await w.run(4);
-  expect(await w.list(Deployment)).toHaveLength(0);
-  const [orphan] = await w.list(ReplicaSet);
-  expect(orphan?.metadata.ownerReferences ?? []).toEqual([]);
-  await w.admin.create(Deployment, deployment(2));
-  await w.run(4);
-  const [adopted] = await w.list(ReplicaSet);
-  expect(adopted?.metadata.uid).toBe(orphan?.metadata.uid);
-  expect(adopted?.metadata.ownerReferences?.[0]?.kind).toBe("Deployment");
-  await w.admin.delete(Deployment, ref, { propagationPolicy: "Foreground" });
-  await w.run(6);
-  expect(await w.list(Deployment)).toHaveLength(0);
-  expect(await w.list(ReplicaSet)).toHaveLength(0);
-  expect(await w.list(Pod)).toHaveLength(0);
-  await w.admin.create(Deployment, deployment(2));
-  await w.run(4);
-  await w.admin.delete(Deployment, ref, { propagationPolicy: "Background" });
-  await w.run(4);
-  expect(await w.list(Pod)).toHaveLength(0);
-  expect(w.complaints).toEqual([]);
-});
+test.each(transports)(
+  "%s: deleting a Deployment collects everything below it; orphaning leaves it; foreground waits for it",
+  async (transport) => {
+    const w = await world(transport, 1);
+    const ref = { namespace: "default", name: "web" };
+    await w.admin.create(Deployment, deployment(2));
+    await w.run(4);
+    await w.admin.delete(Deployment, ref, { propagationPolicy: "Orphan" });
+    await w.run(4);
+    expect(await w.list(Deployment)).toHaveLength(0);
+    const [orphan] = await w.list(ReplicaSet);
+    expect(orphan?.metadata.ownerReferences ?? []).toEqual([]);
+    await w.admin.create(Deployment, deployment(2));
+    await w.run(4);
+    const [adopted] = await w.list(ReplicaSet);
+    expect(adopted?.metadata.uid).toBe(orphan?.metadata.uid);
+    expect(adopted?.metadata.ownerReferences?.[0]?.kind).toBe("Deployment");
+    await w.admin.delete(Deployment, ref, { propagationPolicy: "Foreground" });
+    await w.run(6);
+    expect(await w.list(Deployment)).toHaveLength(0);
+    expect(await w.list(ReplicaSet)).toHaveLength(0);
+    expect(await w.list(Pod)).toHaveLength(0);
+    await w.admin.create(Deployment, deployment(2));
+    await w.run(4);
+    await w.admin.delete(Deployment, ref, { propagationPolicy: "Background" });
+    await w.run(4);
+    expect(await w.list(Pod)).toHaveLength(0);
+    expect(w.complaints).toEqual([]);
+  },
+);
 
-test("a namespace gets its account and CA, and goes with all that is in it", async () => {
-  const w = await world(1);
-  await w.admin.create(Namespace, { metadata: { name: "shop" } } as New<Namespace>);
-  await w.run(1);
-  expect((await w.list(ServiceAccount, "shop")).map(keyOf)).toEqual(["shop/default"]);
-  expect((await w.list(ConfigMap, "shop"))[0]?.data).toEqual({ "ca.crt": "PEM" });
-  const made = deployment(2);
-  await w.admin.create(Deployment, { ...made, metadata: { ...made.metadata, namespace: "shop" } });
-  await w.run(4);
-  expect(await w.list(Pod, "shop")).toHaveLength(2);
-  await w.admin.delete(Namespace, { name: "shop" });
-  await w.run(15);
-  const names = (await w.admin.list(Namespace)).items.map((one) => one.metadata.name);
-  expect(names).not.toContain("shop");
-  expect(await w.list(Pod, "shop")).toHaveLength(0);
-});
+test.each(transports)(
+  "%s: a namespace gets its account and CA, and goes with all that is in it",
+  async (transport) => {
+    const w = await world(transport, 1);
+    await w.admin.create(Namespace, {
+      metadata: { name: "shop" },
+    } as New<Namespace>);
+    await w.run(1);
+    expect((await w.list(ServiceAccount, "shop")).map(keyOf)).toEqual(["shop/default"]);
+    expect((await w.list(ConfigMap, "shop"))[0]?.data).toEqual({ "ca.crt": "PEM" });
+    const made = deployment(2);
+    await w.admin.create(Deployment, {
+      ...made,
+      metadata: { ...made.metadata, namespace: "shop" },
+    });
+    await w.run(4);
+    expect(await w.list(Pod, "shop")).toHaveLength(2);
+    await w.admin.delete(Namespace, { name: "shop" });
+    await w.run(15);
+    const names = (await w.admin.list(Namespace)).items.map((one) => one.metadata.name);
+    expect(names).not.toContain("shop");
+    expect(await w.list(Pod, "shop")).toHaveLength(0);
+  },
+);
 
-test("what fits nowhere says why, and is scheduled when a node comes", async () => {
-  const w = await world(1);
-  const made = deployment(1);
-  const spec = {
-    containers: [{ name: "c", image: "i", resources: { requests: { cpu: "3" } } }],
-  };
-  const pod = (name: string) =>
-    ({ metadata: { name, namespace: "default" }, spec }) as unknown as New<Pod>;
-  expect(made.spec.replicas).toBe(1);
-  await w.admin.create(Pod, pod("a"));
-  await w.admin.create(Pod, pod("b"));
-  await w.run(2);
-  const waiting = (await w.list(Pod)).find((one) => !one.spec.nodeName);
-  const condition = waiting?.status.conditions?.find((one) => one.type === "PodScheduled");
-  const message = "0/1 nodes are available: 1 Insufficient cpu.";
-  expect(condition).toMatchObject({ status: "False", reason: "Unschedulable", message });
-  expect(await w.events()).toContain(`Pod FailedScheduling: ${message}`);
-  const kubelet = new Kubelet(w.admin, w.clock, "node-2");
-  w.kubelets.push(kubelet);
-  await kubelet.register();
-  await w.run(3);
-  const nodes = (await w.list(Pod)).map((one) => one.spec.nodeName).sort();
-  expect(nodes).toEqual(["node-1", "node-2"]);
-  const blocks = (await w.admin.list(Node)).items.map((one) => one.spec.podCIDR).sort();
-  expect(blocks).toEqual(["10.244.0.0/24", "10.244.1.0/24"]);
-});
+test.each(transports)(
+  "%s: what fits nowhere says why, and is scheduled when a node comes",
+  async (transport) => {
+    const w = await world(transport, 1);
+    const made = deployment(1);
+    const spec = {
+      containers: [{ name: "c", image: "i", resources: { requests: { cpu: "3" } } }],
+    };
+    const pod = (name: string) =>
+      ({ metadata: { name, namespace: "default" }, spec }) as unknown as New<Pod>;
+    expect(made.spec.replicas).toBe(1);
+    await w.admin.create(Pod, pod("a"));
+    await w.admin.create(Pod, pod("b"));
+    await w.run(2);
+    const waiting = (await w.list(Pod)).find((one) => !one.spec.nodeName);
+    const condition = waiting?.status.conditions?.find((one) => one.type === "PodScheduled");
+    const message = "0/1 nodes are available: 1 Insufficient cpu.";
+    expect(condition).toMatchObject({ status: "False", reason: "Unschedulable", message });
+    expect(await w.events()).toContain(`Pod FailedScheduling: ${message}`);
+    const kubelet = new Kubelet(w.admin, w.clock, "node-2");
+    w.kubelets.push(kubelet);
+    await kubelet.register();
+    await w.run(3);
+    const nodes = (await w.list(Pod)).map((one) => one.spec.nodeName).sort();
+    expect(nodes).toEqual(["node-1", "node-2"]);
+    const blocks = (await w.admin.list(Node)).items.map((one) => one.spec.podCIDR).sort();
+    expect(blocks).toEqual(["10.244.0.0/24", "10.244.1.0/24"]);
+  },
+);
 
-test("a silent node is noticed, tainted, and its Pods move", async () => {
-  const w = await world(3);
-  await w.admin.create(Deployment, deployment(3));
-  await w.run(5);
-  const silent = w.kubelets[0];
-  if (silent === undefined) throw new Error("no kubelet");
-  silent.alive = false;
-  await w.run(65);
-  const node = await w.admin.get(Node, { name: silent.name });
-  expect(node.status.conditions?.[0]).toMatchObject({
-    status: "Unknown",
-    reason: "NodeStatusUnknown",
-    message: "Kubelet stopped posting node status.",
-  });
-  expect(node.spec.taints?.map(({ key, effect }) => `${key}:${effect}`).sort()).toEqual([
-    "node.kubernetes.io/unreachable:NoExecute",
-    "node.kubernetes.io/unreachable:NoSchedule",
-  ]);
-  // Default tolerations: five minutes.
-  await w.run(310);
-  const pods = await w.list(Pod);
-  const alive = pods.filter((pod) => pod.metadata.deletionTimestamp === undefined);
-  expect(alive).toHaveLength(3);
-  expect(alive.every((pod) => pod.spec.nodeName !== silent.name)).toBe(true);
-  silent.alive = true;
-  await w.run(15);
-  const back = await w.admin.get(Node, { name: silent.name });
-  expect(back.spec.taints ?? []).toEqual([]);
-  expect(await w.list(Pod)).toHaveLength(3);
-});
+test.each(transports)(
+  "%s: a silent node is noticed, tainted, and its Pods move",
+  async (transport) => {
+    const w = await world(transport, 3);
+    await w.admin.create(Deployment, deployment(3));
+    await w.run(5);
+    const silent = w.kubelets[0];
+    if (silent === undefined) throw new Error("no kubelet");
+    silent.alive = false;
+    await w.run(65);
+    const node = await w.admin.get(Node, { name: silent.name });
+    expect(node.status.conditions?.[0]).toMatchObject({
+      status: "Unknown",
+      reason: "NodeStatusUnknown",
+      message: "Kubelet stopped posting node status.",
+    });
+    expect(node.spec.taints?.map(({ key, effect }) => `${key}:${effect}`).sort()).toEqual([
+      "node.kubernetes.io/unreachable:NoExecute",
+      "node.kubernetes.io/unreachable:NoSchedule",
+    ]);
+    // Default tolerations: five minutes.
+    await w.run(310);
+    const pods = await w.list(Pod);
+    const alive = pods.filter((pod) => pod.metadata.deletionTimestamp === undefined);
+    expect(alive).toHaveLength(3);
+    expect(alive.every((pod) => pod.spec.nodeName !== silent.name)).toBe(true);
+    silent.alive = true;
+    await w.run(15);
+    const back = await w.admin.get(Node, { name: silent.name });
+    expect(back.spec.taints ?? []).toEqual([]);
+    expect(await w.list(Pod)).toHaveLength(3);
+  },
+);
