@@ -95,7 +95,7 @@ class World {
           creationTimestamp: `2030-01-01T00:00:${10 + this.#serial}Z`,
         },
         status: { replicas: 0 },
-      } as Stored<ReplicaSet>);
+      });
     }
     for (const draft of plan.change) {
       this.replicaSets = this.replicaSets.map((one) =>
