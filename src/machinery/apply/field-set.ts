@@ -4,7 +4,7 @@
  * key ".". Sets are never changed once made, are shared freely, and the root stands for no path.
  * Facts from sigs.k8s.io/structured-merge-diff: fieldpath (set, element, serialize).
  */
-import { isObject } from "../object.ts";
+import { compareUtf8, isObject } from "../object.ts";
 
 export interface FieldSet {
   readonly [element: string]: FieldSet;
@@ -130,12 +130,19 @@ export const equalSets = (a: FieldSet, b: FieldSet): boolean => {
 /** A path is the elements that lead to it. */
 export type FieldPath = readonly string[];
 
+const elementTypes = "fkvi";
+
 export function* pathsOf(
   set: FieldSet,
   prefix: FieldPath = [],
 ): Generator<FieldPath, void, undefined> {
-  const elements = Object.keys(set).filter((element) => element !== self);
-  // Members first, then what lies below, as upstream lists them.
+  // In upstream's order: fields before items, members before what lies below them.
+  const elements = Object.keys(set)
+    .filter((element) => element !== self)
+    .sort(
+      (a, b) =>
+        elementTypes.indexOf(a[0] ?? "") - elementTypes.indexOf(b[0] ?? "") || compareUtf8(a, b),
+    );
   for (const element of elements) {
     const node = set[element] ?? leaf;
     if (isMember(node)) yield [...prefix, element];

@@ -282,6 +282,15 @@ function describeManager({ manager, operation, apiVersion, subresource }: Manage
   return `${name}${through}${operation === "Update" ? ` using ${apiVersion}` : ""}`;
 }
 
+/** Upstream lists managers by the JSON of what identifies them. */
+const sortKeyOf = ({ manager, operation, apiVersion, subresource }: Managed): string =>
+  JSON.stringify({
+    manager,
+    operation,
+    ...(operation === "Update" ? { apiVersion } : {}),
+    ...(subresource === "" ? {} : { subresource }),
+  });
+
 function conflictError(conflicts: readonly Conflict[]): StatusError {
   const causes = conflicts.map(({ manager, path }) => ({
     reason: "FieldManagerConflict",
@@ -295,12 +304,11 @@ function conflictError(conflicts: readonly Conflict[]): StatusError {
   }
   const byManager = new Map<string, string[]>();
   for (const { manager, path } of conflicts) {
-    const name = describeManager(manager);
-    byManager.set(name, [...(byManager.get(name) ?? []), `- ${formatPath(path)}`]);
+    const key = sortKeyOf(manager);
+    const lines = byManager.get(key) ?? [`conflicts with ${describeManager(manager)}:`];
+    byManager.set(key, [...lines, `- ${formatPath(path)}`]);
   }
-  const lines = [...byManager]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .flatMap(([name, paths]) => [`conflicts with ${name}:`, ...paths]);
+  const lines = [...byManager].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, list]) => list);
   const message = `Apply failed with ${causes.length} conflicts: ${lines.join("\n")}`;
   return new StatusError(409, "Conflict", message, { causes });
 }
