@@ -22,6 +22,7 @@ import type { ObjectSchema } from "#machinery/schema.ts";
 import { badRequest, invalidObject, requestTooLarge } from "#machinery/status-error.ts";
 import { readYamlDocuments } from "#machinery/yaml.ts";
 import type { Bytes } from "#ports/stream.ts";
+import { ProtobufError, readProtobuf } from "./protobuf.ts";
 import { bodyFormat } from "./media-type.ts";
 import { validateDryRun } from "./registry-delete.ts";
 import { queryValue } from "./request-info.ts";
@@ -66,7 +67,7 @@ function validateManager(manager: string): FieldError[] {
       message: `Too long: may not be more than ${managerLengthMax} bytes`,
     });
   }
-  const bad = [...manager].findIndex((char) => !isPrintable(char));
+  const bad = Array.from(manager).findIndex((char) => !isPrintable(char));
   if (bad !== -1)
     errors.push(invalid("fieldManager", manager, "should only contain printable characters"));
   return errors;
@@ -133,14 +134,20 @@ function summary(bytes: Bytes): string {
   return [...cut].map((byte) => byte.toString(16).padStart(2, "0")).join("") + dots;
 }
 
-function parsedBody(request: ApiRequest, kind: string, strict: boolean): ParsedBody {
+function parsedBody(
+  request: ApiRequest,
+  kind: string,
+  schema: ObjectSchema,
+  strict: boolean,
+): ParsedBody {
   if (request.body !== undefined && "object" in request.body)
     return { value: request.body.object, duplicates: [], repeated: [] };
   const bytes = bytesOf(request) ?? new Uint8Array();
   const format = bodyFormat(request.headers["content-type"]);
   try {
     if (bytes.length === 0) throw new JsonSyntaxError("unexpected end of JSON input");
-    return parseBytes(bytes, format, strict);
+    if (format !== "protobuf") return parseBytes(bytes, format, strict);
+    return { value: readProtobuf(bytes, schema), duplicates: [], repeated: [] };
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     throw badRequest(
@@ -206,7 +213,7 @@ export function readBodyAndValue(
   warnings: string[],
 ): { readonly object: ApiObject; readonly value: unknown } {
   const strict = validation !== "Ignore";
-  const parsed = parsedBody(request, expected.kind, strict);
+  const parsed = parsedBody(request, expected.kind, expected.schema, strict);
   const { value } = parsed;
   checkKind(value, expected);
   const object = decodeValue(parsed, expected, validation, warnings);
@@ -233,15 +240,18 @@ function decodeValue(
   }
 }
 
-/** A body without a schema: DeleteOptions, patches. Undefined: there is none. */
-export function readPlainBody(request: ApiRequest): unknown {
+/** A body that is no API object (DeleteOptions), as it was sent. Undefined: there is none. */
+export function readPlainBody(request: ApiRequest, schema: ObjectSchema): unknown {
   if (request.body !== undefined && "object" in request.body) return cloneJson(request.body.object);
   const bytes = bytesOf(request);
   if (bytes === undefined || bytes.length === 0) return undefined;
+  const format = bodyFormat(request.headers["content-type"]);
   try {
-    return parseBytes(bytes, bodyFormat(request.headers["content-type"]), false).value;
+    if (format === "protobuf") return readProtobuf(bytes, schema);
+    return parseBytes(bytes, format, false).value;
   } catch (error) {
-    if (error instanceof JsonSyntaxError) throw badRequest(error.message);
+    if (error instanceof JsonSyntaxError || error instanceof ProtobufError)
+      throw badRequest(error.message);
     throw error;
   }
 }

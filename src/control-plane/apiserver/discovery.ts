@@ -217,7 +217,7 @@ export class Discovery {
     return { kind: "APIGroupList", apiVersion: "v1", groups: named.map(apiGroup) };
   }
 
-  #form(context: ChainContext, allows = (_: Conversion): boolean => false) {
+  #form(context: ChainContext, allows: (conversion: Conversion) => boolean = () => false) {
     const { request } = context;
     const mediaType = negotiate({
       accept: request.headers.accept,

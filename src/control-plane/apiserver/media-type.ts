@@ -18,6 +18,7 @@ const supported = [
   { type: "application", subtype: "yaml", format: "yaml" },
 ] as const;
 export const supportedNames = "application/json, application/yaml";
+const protobufName = "application/vnd.kubernetes.protobuf";
 const clausesMax = 64;
 
 interface Clause {
@@ -89,11 +90,12 @@ function wantsPretty({ pretty, userAgent }: Preferences): boolean {
 }
 
 /** The format of a body. Without a Content-Type: JSON. */
-export function bodyFormat(contentType: string | undefined): "json" | "yaml" {
+export function bodyFormat(contentType: string | undefined): "json" | "yaml" | "protobuf" {
   const name = (contentType ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
   if (name === "" || name === "application/json") return "json";
   if (name === "application/yaml") return "yaml";
-  throw unsupportedBody(supportedNames);
+  if (name === protobufName) return "protobuf";
+  throw unsupportedBody(`${supportedNames}, ${protobufName}`);
 }
 
 export const unsupportedBody = (accepted: string) =>

@@ -1,7 +1,7 @@
 /** The paths of a resource as OpenAPI tells them: operations with their kind, action and parameters. */
 import { kindSchema } from "#api/facts.ts";
 import type { ServedFacts } from "./discovery.ts";
-import { type Dialect, reference } from "./openapi.ts";
+import { type Dialect, reference } from "./openapi-reference.ts";
 
 type Json = Record<string, unknown>;
 

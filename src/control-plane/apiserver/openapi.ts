@@ -12,14 +12,10 @@ import type { ChainContext } from "./chain.ts";
 import type { Discovery, ServedFacts } from "./discovery.ts";
 import { encodeJson } from "./object-codec.ts";
 import { resourcePaths } from "./openapi-paths.ts";
+import { type Dialect, reference } from "./openapi-reference.ts";
 import { serverVersion } from "./public-paths.ts";
 
 type Json = Record<string, unknown>;
-/** How the two versions of OpenAPI refer to a schema. */
-export type Dialect = "v2" | "v3";
-
-const prefixes = { v2: "#/definitions/", v3: "#/components/schemas/" } as const;
-
 const scalars: Readonly<Record<ScalarSchema["type"], Json>> = {
   string: { type: "string" },
   boolean: { type: "boolean" },
@@ -39,11 +35,6 @@ const scalarsV3: Partial<Record<ScalarSchema["type"], Json>> = {
   quantity: { oneOf: [{ type: "string" }, { type: "number" }] },
   intOrString: { format: "int-or-string", oneOf: [{ type: "integer" }, { type: "string" }] },
 };
-
-export function reference(name: string, dialect: Dialect): Json {
-  const ref = { $ref: `${prefixes[dialect]}${name}` };
-  return dialect === "v2" ? ref : { allOf: [ref] };
-}
 
 function schemaJson(schema: Schema, dialect: Dialect, found: (schema: ObjectSchema) => void): Json {
   switch (schema.type) {

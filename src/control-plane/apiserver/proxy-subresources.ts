@@ -278,7 +278,7 @@ async function handleProxy(context: ChainContext, parts: ProxyParts): Promise<Ap
     target = podTarget(await find<Pod>(parts, pods, info.namespace, name), scheme, port);
   } else {
     const service = await find<Service>(parts, services, info.namespace, name);
-    const backends = parts.reader.get(endpoints, info.namespace, name) as Endpoints | undefined;
+    const backends = parts.reader.get(endpoints, info.namespace, name);
     target = serviceTarget(service, backends, scheme, port);
   }
   return await proxyOf(parts).forward(target, path, request);

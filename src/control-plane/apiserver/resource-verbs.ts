@@ -1,4 +1,5 @@
 /** The verbs on API objects: get, list, watch, create, update, patch, delete, deletecollection, and the status subresource. */
+import { typeSchema } from "#api/facts.ts";
 import type { ApiResponse } from "#api/request.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { cloneJson, isObject } from "#machinery/object.ts";
@@ -259,10 +260,12 @@ export async function handlePatch(
   return answerObject(created ? 201 : 200, served, written, form);
 }
 
+const deleteOptionsType = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+
 /** DeleteOptions from the body, or from the query where there is no body. */
 export function deleteOptions(context: ChainContext): DeleteOptions {
   const { request } = context;
-  const body = readPlainBody(request);
+  const body = readPlainBody(request, typeSchema(deleteOptionsType));
   if (body !== undefined && !isObject(body))
     throw badRequest("decoded object cannot be converted to DeleteOptions");
   const options = (body ?? optionsOfQuery(context)) as DeleteOptions;

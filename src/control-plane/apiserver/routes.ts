@@ -1,5 +1,5 @@
 /** Routing: the last link of the handler chain: from what a request asks for to the function that answers it. */
-import type { ResourceFacts } from "#api/facts.ts";
+import { type ResourceFacts, resourceFactsOf } from "#api/facts.ts";
 import type { ApiResponse } from "#api/request.ts";
 import { StatusError } from "#machinery/status-error.ts";
 import type { ChainContext, ChainHandler } from "./chain.ts";
@@ -57,6 +57,9 @@ export const offeredFacts = (facts: ResourceFacts): ServedFacts => ({
   facts,
   subresources: facts.subresources.filter(({ name }) => offersSubresource(facts, name)),
 });
+
+/** Bindings are not stored: they are another way to bind a pod. */
+export const bindingFacts = resourceFactsOf("", "v1", "bindings");
 
 const reviews = new Map(
   reviewFacts.map((facts) => [resourceId(facts.group, facts.version, facts.plural), facts]),

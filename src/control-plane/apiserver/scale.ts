@@ -39,7 +39,7 @@ function selectorText(selector: Scalable["spec"]["selector"]): string {
   if (selector === undefined) return "";
   const isMap = Object.values(selector).every((value) => typeof value === "string");
   const asSelector = isMap ? { matchLabels: selector as Record<string, string> } : selector;
-  return formatRequirements(requirementsOf(asSelector as LabelSelector) ?? []);
+  return formatRequirements(requirementsOf(asSelector) ?? []);
 }
 
 function scaleOf(object: ApiObject): Scale {

@@ -31,7 +31,7 @@ import { health, type HealthCheck, jsonDocument, serverVersion } from "./public-
 import type { Reader } from "./reader.ts";
 import { Registry } from "./registry.ts";
 import { reviewFacts } from "./reviews.ts";
-import { offeredFacts, resourceId, routes } from "./routes.ts";
+import { bindingFacts, offeredFacts, resourceId, routes } from "./routes.ts";
 import { ServedResource } from "./served-resource.ts";
 import { ServiceAllocator } from "./service-allocator.ts";
 import type { InFlightLimits } from "./stages/limits.ts";
@@ -137,6 +137,8 @@ class Server implements ApiServer {
     if (tokens !== undefined) authenticators.push(tokens);
     const offered = [...this.#served.values()].map(({ resource }) => offeredFacts(resource.facts));
     offered.push(...reviewFacts.map(offeredFacts));
+    if (bindingFacts !== undefined && this.#served.has("/v1/pods"))
+      offered.push(offeredFacts(bindingFacts));
     this.#discovery = new Discovery(offered, crypto, () => this.#advertised);
     this.#openApi = new OpenApi(this.#discovery.groups, crypto);
     const jitter = random.fork("watch timeouts");

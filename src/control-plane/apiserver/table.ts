@@ -65,14 +65,9 @@ function rowOf(resource: Resource, object: ApiObject, options: TableOptions): ob
     object.metadata.name ?? "",
     ...columnsOf(resource).map((column) => column.value(object, options.now) ?? null),
   ];
-  switch (options.includeObject) {
-    case "None":
-      return { cells, object: null };
-    case "Object":
-      return { cells, object };
-    case "Metadata":
-      return { cells, object: partialMetadata(object, options.version) };
-  }
+  const { includeObject, version } = options;
+  if (includeObject === "None") return { cells, object: null };
+  return { cells, object: includeObject === "Object" ? object : partialMetadata(object, version) };
 }
 
 /** `columns` false: the columns were told before (later events of a watch). */

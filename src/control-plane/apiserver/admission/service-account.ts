@@ -67,7 +67,7 @@ async function accountOf(
     await reader.fresh();
     found = reader.get(serviceAccounts, namespace, name);
   }
-  if (found !== undefined) return found as ServiceAccount;
+  if (found !== undefined) return found;
   throw refuse(
     request,
     `error looking up service account ${namespace}/${name}: serviceaccount "${name}" not found`,

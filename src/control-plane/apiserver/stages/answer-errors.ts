@@ -5,7 +5,7 @@ import { internalError, StatusError } from "#machinery/status-error.ts";
 import type { Log } from "#ports/log.ts";
 import type { ChainContext, Stage } from "../chain.ts";
 import { encodeObject } from "../encode.ts";
-import { bodyFormat, negotiate } from "../media-type.ts";
+import { negotiate } from "../media-type.ts";
 import { queryValue } from "../request-info.ts";
 
 const warningBytesMax = 4 * 1024;
@@ -41,7 +41,7 @@ function formatFor(context: ChainContext) {
     });
   } catch {
     // Nothing it accepts can be had: an error is told in JSON all the same.
-    return { format: bodyFormat(undefined), pretty: false };
+    return { format: "json", pretty: false } as const;
   }
 }
 
