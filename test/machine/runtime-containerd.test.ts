@@ -18,6 +18,7 @@ import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { systemRpc } from "#adapters/nodejs/rpc.ts";
 import { serveRemoteCommand } from "#node/kubelet/streaming/remote-command.ts";
 import { SpdyConnection } from "#machinery/spdy/connection.ts";
+import { resetStatus } from "#machinery/spdy/frames.ts";
 import { servePortForward } from "#node/kubelet/streaming/port-forward.ts";
 import type { Log } from "#ports/log.ts";
 import { runtimeContract } from "#ports/runtime.contract.ts";
@@ -175,7 +176,12 @@ async function removeAllPods(): Promise<void> {
 describeWith(["root", "containerd", "runc", "cni", "busybox"], "containerd", () => {
   beforeAll(async () => {
     engine = await startEngine(options);
-    runtime = containerdRuntime({ rpc: systemRpc, network, socket: engine.socket, ctr: engine.ctr });
+    runtime = containerdRuntime({
+      rpc: systemRpc,
+      network,
+      socket: engine.socket,
+      ctr: engine.ctr,
+    });
     expect((await runtime.status()).networkReady).toBe(false);
     await engine.writeNetwork([podCidr]);
     const file = join(directory, "busybox.oci.tar.gz");
@@ -234,7 +240,12 @@ describeWith(["root", "containerd", "runc", "cni", "busybox"], "containerd", () 
     runtime.close();
     engine = await startEngine(options);
     expect(engine.adopted).toBe(false);
-    runtime = containerdRuntime({ rpc: systemRpc, network, socket: engine.socket, ctr: engine.ctr });
+    runtime = containerdRuntime({
+      rpc: systemRpc,
+      network,
+      socket: engine.socket,
+      ctr: engine.ctr,
+    });
     expect((await runtime.containerStatus(id)).state).toBe("running");
     expect((await runtime.sandboxStatus(sandboxId)).ready).toBe(true);
     const later = runtime.events();
@@ -297,9 +308,7 @@ describeWith(["root", "containerd", "runc", "cni", "busybox"], "containerd", () 
     writeFileSync(join(directory, "note"), "from the host\n");
     const config = containerOf(["sleep", "1000"], {
       workingDirectory: "/tmp",
-      mounts: [
-        { containerPath: "/etc/note", hostPath: join(directory, "note"), readonly: true },
-      ],
+      mounts: [{ containerPath: "/etc/note", hostPath: join(directory, "note"), readonly: true }],
       resources: { cpuShares: 512, cpuQuota: 50_000, cpuPeriod: 100_000, oomScoreAdj: 1000 },
       security: {
         pid: "container",
@@ -393,9 +402,7 @@ async function kubeletStreams(): Promise<void> {
   const data = randomBytes(5_000_000);
   await stdin?.write(data);
   stdin?.end();
-  expect(await text(stdout ?? nothing)).toContain(
-    createHash("md5").update(data).digest("hex"),
-  );
+  expect(await text(stdout ?? nothing)).toContain(createHash("md5").update(data).digest("hex"));
   expect(JSON.parse(await text(error ?? nothing))).toMatchObject({
     details: { causes: [{ reason: "ExitCode", message: "4" }] },
   });
@@ -417,7 +424,10 @@ async function kubeletStreams(): Promise<void> {
     bad.end();
     const pipe = await forward.open({ streamtype: "data", port: "8080", requestid });
     await pipe.write(new TextEncoder().encode("GET /passwd HTTP/1.0\r\n\r\n"));
-    return [await text(pipe), await text(bad)];
+    const body = await text(pipe);
+    // As kubectl does when its side is done.
+    pipe.reset(resetStatus.cancel);
+    return [body, await text(bad)];
   };
   const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => get(String(i))));
   for (const [body, complaint] of answers) {

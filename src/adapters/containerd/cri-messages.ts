@@ -237,12 +237,15 @@ export function readContainer(wire: WireContainer): Container {
 export function readContainerStatus(wire: WireContainerStatus, sandboxId: string): ContainerStatus {
   const base = readContainer({ ...wire, podSandboxId: sandboxId });
   const exited = base.state === "exited";
+  const finishedAt = wire.finishedAt ?? 0;
+  // containerd notes the start after the fact: what ends at once has ended "before" it.
+  const startedAt = Math.min(wire.startedAt ?? 0, finishedAt > 0 ? finishedAt : Infinity);
   return {
     ...base,
     imageRef: wire.imageRef ?? "",
     logPath: wire.logPath ?? "",
-    ...((wire.startedAt ?? 0) > 0 ? { startedAtMs: millis(wire.startedAt) } : {}),
-    ...((wire.finishedAt ?? 0) > 0 ? { finishedAtMs: millis(wire.finishedAt) } : {}),
+    ...(startedAt > 0 ? { startedAtMs: millis(startedAt) } : {}),
+    ...(finishedAt > 0 ? { finishedAtMs: millis(finishedAt) } : {}),
     // containerd marks a running container OOMKilled when a child of it was; that is not its end.
     ...(exited
       ? {

@@ -48,6 +48,9 @@ const pullMsMax = 3_600_000;
 /** More than 32 at once in one pod stall containerd 1.6's shim for half a minute and longer. */
 const execsPerPodMax = 16;
 const settleTries = 25;
+/** Some ten seconds. */
+const startTries = 40;
+const notInitialized = "server is not initialized yet";
 
 const codes = { deadlineExceeded: 4, notFound: 5, unavailable: 14 } as const;
 
@@ -117,11 +120,16 @@ class ContainerdRuntime implements Runtime {
 
   /** The reply's shape is the one that cri-proto.ts declares for the method. */
   async #call<Reply>(method: string, request: object, timeoutMs = requestMsMax): Promise<Reply> {
-    try {
-      const reply = await this.#rpc.call(`runtime.v1.${method}`, request, { timeoutMs });
-      return reply as Reply;
-    } catch (error) {
-      throw runtimeError(error);
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const reply = await this.#rpc.call(`runtime.v1.${method}`, request, { timeoutMs });
+        return reply as Reply;
+      } catch (error) {
+        // containerd's socket answers a moment before its CRI plugin does.
+        const starting = error instanceof RpcError && error.message.includes(notInitialized);
+        if (!starting || attempt >= startTries) throw runtimeError(error);
+        await sleep(Math.min(10 * 2 ** attempt, 250));
+      }
     }
   }
 

@@ -6,6 +6,7 @@ import { BytePipe } from "#machinery/byte-pipe.ts";
 import { SpdyConnection } from "#machinery/spdy/connection.ts";
 import type { SpdyStream } from "#machinery/spdy/connection.ts";
 import { resetStatus } from "#machinery/spdy/frames.ts";
+import type { Clock } from "#ports/clock.ts";
 import type { HttpRequest, HttpResponse } from "#ports/network.ts";
 import type { Bytes, Duplex } from "#ports/stream.ts";
 import { channelCodec, streamCreationMsMax } from "./client-streams.ts";
@@ -24,6 +25,7 @@ export interface PortForward {
 
 const protocol = "portforward.k8s.io";
 const portsMax = 64;
+const lingerMs = 1000;
 const pipeBytesMax = 256 * 1024;
 
 export function servePortForward(
@@ -74,45 +76,52 @@ function readPort(text: string): number | undefined {
   return port >= 1 && port <= 65_535 ? port : undefined;
 }
 
-/** Copies until both directions ended; rejects when either broke. */
-async function splice(
-  a: Pick<Duplex, "read" | "write" | "end">,
-  b: Pick<Duplex, "read" | "write" | "end">,
-): Promise<void> {
-  const copy = async (
-    from: Pick<Duplex, "read">,
-    to: Pick<Duplex, "write" | "end">,
-  ): Promise<void> => {
-    for (;;) {
-      const bytes = await from.read();
-      if (bytes === undefined) break;
-      await to.write(bytes);
-    }
-    to.end();
-  };
-  await Promise.all([copy(a, b), copy(b, a)]);
+type End = Pick<Duplex, "read" | "write" | "end">;
+
+async function copy(from: Pick<End, "read">, to: Pick<End, "write" | "end">): Promise<void> {
+  for (;;) {
+    const bytes = await from.read();
+    if (bytes === undefined) break;
+    await to.write(bytes);
+  }
+  to.end();
+}
+
+/**
+ * Copies both ways; rejects when the pod's side broke. When the pod has ended, the client gets a moment
+ * to end, too. Upstream: older kubectls wait for the error stream to end before they end theirs.
+ */
+async function splice(client: End, pod: End, clock: Clock): Promise<void> {
+  const outbound = copy(pod, client);
+  const inbound = copy(client, pod);
+  await Promise.race([outbound, inbound.then(() => outbound)]);
+  let cancel = (): void => undefined;
+  const lingered = new Promise<void>((resolve) => {
+    cancel = clock.after(lingerMs, resolve);
+  });
+  // What a client still sends to a pod that has closed is nobody's loss.
+  await Promise.race([inbound.catch(() => undefined), lingered]);
+  cancel();
 }
 
 /** Splices one client connection; gives the text for its error stream, if any. */
 async function forwardOne(
   forward: PortForward,
   port: number,
-  client: Pick<Duplex, "read" | "write" | "end">,
+  client: End,
   clientCut: Promise<unknown>,
+  clock: Clock,
 ): Promise<string | undefined> {
   let pod: Duplex | undefined;
-  let over = false;
-  // A pod that says nothing would else keep its side open for a client that has gone.
-  void clientCut.then(() => {
-    if (!over) pod?.abort(new Error("the client closed its connection"));
-  });
+  const gone = new Error("the client closed its connection");
   try {
     pod = await forward.connect(port);
-    await splice(client, pod);
-    over = true;
+    // A pod that says nothing would else keep its side open for a client that has gone.
+    const cut = clientCut.then(() => pod?.abort(gone));
+    await Promise.race([splice(client, pod, clock), cut]);
+    pod.abort(gone);
     return undefined;
   } catch (error) {
-    over = true;
     const reason = error instanceof Error ? error : new Error(String(error));
     pod?.abort(reason);
     return `error forwarding port ${port} to pod ${forward.podName}, uid ${forward.podUid}: ${reason.message}`;
@@ -188,7 +197,7 @@ class StreamPairs {
   }
 
   async #run(port: number, data: SpdyStream, error: SpdyStream): Promise<void> {
-    const failure = await forwardOne(this.#forward, port, data, data.cut);
+    const failure = await forwardOne(this.#forward, port, data, data.cut, this.#context.clock);
     if (failure !== undefined) {
       this.#context.log.write("info", failure);
       // The connection itself may be what broke; then nobody is left to tell.
@@ -247,7 +256,7 @@ function serveChannels(
       // Upstream: channels cannot half-close; when the pod is done, so is the channel.
       end: () => pipe.end(),
     };
-    const failure = await forwardOne(forward, port, client, reading);
+    const failure = await forwardOne(forward, port, client, reading, context.clock);
     if (failure !== undefined) await error.write(new TextEncoder().encode(failure));
   };
   const running = pipes.map((pipe, index) => one(ports[index] ?? 0, index, pipe));
