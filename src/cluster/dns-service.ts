@@ -20,16 +20,20 @@ export async function provideDnsService(client: Client, serviceCidr: string): Pr
     port: 53,
     targetPort: 53,
   });
+  const name = "kube-dns";
+  const namespace = "kube-system";
   try {
-    await client.create(Service, {
-      metadata: {
-        name: "kube-dns",
-        namespace: "kube-system",
-        labels: { "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true" },
-      },
-      spec: { clusterIP, ports: [port("dns", "UDP"), port("dns-tcp", "TCP")] },
-    });
+    await client.get(Service, { name, namespace });
+    return;
   } catch (error) {
-    if (!isStatus(error, "AlreadyExists")) throw error;
+    if (!isStatus(error, "NotFound")) throw error;
   }
+  await client.create(Service, {
+    metadata: {
+      name,
+      namespace,
+      labels: { "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true" },
+    },
+    spec: { clusterIP, ports: [port("dns", "UDP"), port("dns-tcp", "TCP")] },
+  });
 }

@@ -60,10 +60,9 @@ export async function runDaemon(
     else log.write("info", "the cluster is ready");
   };
   try {
-    const cluster = await startCluster(allotment, paths, settings, log, tell);
-    await recordProcesses(paths, supervised);
+    const { ended } = await startCluster(allotment, paths, settings, log, tell, supervised);
     tell({ ready: true });
-    await cluster.stopped;
+    await ended;
     return exitStopped;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
@@ -88,11 +87,14 @@ async function startCluster(
   settings: ClusterSettings,
   log: Log,
   tell: (progress: Progress) => void,
-): Promise<{ readonly stopped: Promise<void> }> {
+  supervised: boolean,
+): Promise<{ readonly ended: Promise<void> }> {
   const startedAtMs = systemClock.now();
   const network = systemNetwork(log);
   tell({ say: "opening the data" });
+  // The lock on the data keeps a second process of this cluster out; what follows is ours alone.
   const storage = await openLmdbStorage(paths.store);
+  await recordProcesses(paths, supervised);
   const host = await linuxHost();
   const address = (await host.facts()).addresses[0] ?? "127.0.0.1";
   const certificates = certificateStore({
@@ -102,49 +104,71 @@ async function startCluster(
     directory: paths.certificates,
   });
   const world: DaemonWorld = { allotment, paths, settings, network, log, certificates, address };
-  tell({ say: "starting the control plane" });
-  const controlPlane = await controlPlaneOf(world, storage);
-  const listener = await listenForClients(world, controlPlane);
-  const port = "port" in listener.address ? listener.address.port : settings.port;
-  await controlPlane.apiServer.advertise(address, port);
-  tell({ say: "starting the nodes" });
-  const nodes = await startNodes(world, controlPlane);
-  tell({ say: "waiting for the nodes and DNS" });
-  await nodes.ready;
-
-  let finish: () => void = () => {};
-  const stopped = new Promise<void>((resolve) => {
-    finish = resolve;
-  });
-  let stopping: Promise<void> | undefined;
-  const stop = (withPods: boolean): Promise<void> => {
-    stopping ??= stopCluster(log, controlPlane, nodes, withPods).finally(finish);
-    return stopping;
-  };
-  const control = await serveControl(network, paths.controlSocket, {
-    status: () => clusterStatus(world, { controlPlane, nodes, port, startedAtMs }),
-    stop: () => stop(true),
-  });
+  const life = new Life(world, startedAtMs);
+  await life.serveControl();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     // The service manager stops us: the pods run on and are found again.
     process.once(signal, () => {
-      stop(false).catch((error: unknown) =>
-        log.write("error", "stopping failed", { error: String(error) }),
-      );
+      life.stop(false).catch((error: unknown) => {
+        log.write("error", "stopping failed", { error: String(error) });
+      });
     });
   }
-  return { stopped: stopped.then(() => control.close(200)) };
+  tell({ say: "starting the control plane" });
+  const controlPlane = await controlPlaneOf(world, storage);
+  life.controlPlane = controlPlane;
+  const listener = await listenForClients(world, controlPlane);
+  life.port = "port" in listener.address ? listener.address.port : settings.port;
+  await controlPlane.apiServer.advertise(address, life.port);
+  tell({ say: "starting the nodes" });
+  const nodes = await startNodes(world, controlPlane);
+  life.nodes = nodes;
+  tell({ say: "waiting for the nodes and DNS" });
+  await Promise.race([nodes.ready, life.stopped]);
+  return { ended: life.end() };
 }
 
-async function stopCluster(
-  log: Log,
-  controlPlane: ControlPlane,
-  nodes: Nodes,
-  withPods: boolean,
-): Promise<void> {
-  log.write("info", withPods ? "stopping, pods too" : "stopping; pods run on");
-  await nodes.stop(withPods);
-  await controlPlane.stop();
+/** What runs so far, and its end. */
+class Life {
+  controlPlane: ControlPlane | undefined;
+  nodes: Nodes | undefined;
+  port = 0;
+  readonly stopped: Promise<void>;
+  readonly #world: DaemonWorld;
+  readonly #startedAtMs: number;
+  #finish: () => void = () => {};
+  #control: Listener | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(world: DaemonWorld, startedAtMs: number) {
+    this.#world = world;
+    this.#startedAtMs = startedAtMs;
+    this.stopped = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+  }
+  async serveControl(): Promise<void> {
+    const { network, paths } = this.#world;
+    this.#control = await serveControl(network, paths.controlSocket, {
+      status: () => clusterStatus(this.#world, this, this.#startedAtMs),
+      stop: () => this.stop(true),
+    });
+  }
+  stop(withPods: boolean): Promise<void> {
+    this.#stopping ??= this.#stop(withPods).finally(() => this.#finish());
+    return this.#stopping;
+  }
+  async #stop(withPods: boolean): Promise<void> {
+    const { log } = this.#world;
+    log.write("info", withPods ? "stopping, pods too" : "stopping; pods run on");
+    await this.nodes?.stop(withPods);
+    await this.controlPlane?.stop();
+  }
+  /** The answer to whoever asked for the stop is still on its way. */
+  async end(): Promise<void> {
+    await this.stopped;
+    await this.#control?.close(200);
+  }
 }
 
 async function controlPlaneOf(

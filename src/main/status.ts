@@ -11,28 +11,22 @@ import type { DaemonWorld } from "./daemon.ts";
 import type { Nodes } from "./nodes.ts";
 import { kubernetesVersion, version } from "./version.ts";
 
+/** What runs so far. */
 export interface StatusParts {
-  readonly controlPlane: ControlPlane;
-  readonly nodes: Nodes;
+  readonly controlPlane: ControlPlane | undefined;
+  readonly nodes: Nodes | undefined;
   readonly port: number;
-  readonly startedAtMs: number;
 }
+
+type NodeShown = ClusterStatus["nodes"][number];
 
 export async function clusterStatus(
   { allotment, settings, paths }: DaemonWorld,
-  { controlPlane, nodes, port, startedAtMs }: StatusParts,
+  { controlPlane, nodes, port }: StatusParts,
+  startedAtMs: number,
 ): Promise<ClusterStatus> {
-  const client = controlPlane.clientFor("system:kube-scheduler");
-  const [nodeList, podList] = await Promise.all([client.list(Node), client.list(Pod)]);
-  const podsOf = (name: string): number =>
-    podList.items.filter((pod) => pod.spec.nodeName === name).length;
-  const nodesShown = nodeList.items.map(({ metadata: { name }, status }) => ({
-    name,
-    ready: findCondition(status.conditions ?? [], "Ready")?.status === "True",
-    pods: podsOf(name),
-  }));
-  const components = await componentHealth(controlPlane, nodesShown);
-  const memory = process.memoryUsage();
+  const shown = controlPlane === undefined ? nothingYet : await whatRuns(controlPlane);
+  const components = await componentHealth(controlPlane, shown.nodes);
   const cpu = process.cpuUsage();
   return {
     name: allotment.name,
@@ -43,25 +37,43 @@ export async function clusterStatus(
     dataDirectory: paths.data,
     pid: process.pid,
     startedAt: formatTime(startedAtMs),
-    ready: components.every(({ healthy }) => healthy),
+    ready: nodes !== undefined && components.every(({ healthy }) => healthy),
     components,
-    nodes: nodesShown,
-    pods: {
-      total: podList.items.length,
-      running: podList.items.filter((pod) => pod.status.phase === "Running").length,
-    },
-    revision: await controlPlane.store.revision(),
-    memoryBytes: memory.rss,
+    ...shown,
+    memoryBytes: process.memoryUsage.rss(),
     cpuSeconds: (cpu.user + cpu.system) / 1e6,
     eventLoopUtilization: performance.eventLoopUtilization().utilization,
-    ...(await engineStatus(nodes)),
+    ...(await engineStatus(nodes?.engine)),
+  };
+}
+
+type Shown = Pick<ClusterStatus, "nodes" | "pods" | "revision">;
+const nothingYet: Shown = { nodes: [], pods: { total: 0, running: 0 }, revision: 0 };
+
+async function whatRuns(controlPlane: ControlPlane): Promise<Shown> {
+  const client = controlPlane.clientFor("system:kube-scheduler");
+  const [nodes, pods] = await Promise.all([client.list(Node), client.list(Pod)]);
+  return {
+    nodes: nodes.items.map(({ metadata: { name }, status }) => ({
+      name,
+      ready: findCondition(status.conditions ?? [], "Ready")?.status === "True",
+      pods: pods.items.filter((pod) => pod.spec.nodeName === name).length,
+    })),
+    pods: {
+      total: pods.items.length,
+      running: pods.items.filter((pod) => pod.status.phase === "Running").length,
+    },
+    revision: await controlPlane.store.revision(),
   };
 }
 
 async function componentHealth(
-  controlPlane: ControlPlane,
-  nodes: readonly { readonly name: string; readonly ready: boolean }[],
+  controlPlane: ControlPlane | undefined,
+  nodes: readonly NodeShown[],
 ): Promise<ComponentHealth[]> {
+  if (controlPlane === undefined) {
+    return [{ name: "apiserver", healthy: false, message: "starting" }];
+  }
   const answer = await controlPlane.apiServer.handler({
     method: "GET",
     path: "/readyz",
@@ -84,7 +96,7 @@ async function componentHealth(
   ];
 }
 
-async function engineStatus({ engine }: Nodes): Promise<Pick<ClusterStatus, "containerd">> {
+async function engineStatus(engine: Nodes["engine"]): Promise<Pick<ClusterStatus, "containerd">> {
   if (engine === undefined) return {};
   const status = await readFile(`/proc/${engine.pid}/status`, "utf8").catch(() => "");
   const kibibytes = Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0);

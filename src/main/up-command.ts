@@ -80,7 +80,10 @@ async function up(given: Arguments): Promise<number> {
   const paths = pathsOf(allotment);
   const settings = settingsOf(given, allotment, kept);
   keep(paths.settings, settings);
-  if (given.switch("foreground")) return runDaemon(allotment, paths, settings);
+  if (given.switch("foreground")) {
+    // Connections of clients may be open still; nothing of ours waits for them.
+    process.exit(await runDaemon(allotment, paths, settings));
+  }
   return startInBackground(given, allotment, paths, settings, began);
 }
 
