@@ -35,6 +35,20 @@ export interface PrinterColumn<T> {
 export interface StrategyContext {
   readonly now: number;
   readonly user: string;
+  /** What an update comes through: "" the object itself, "resize", "ephemeralcontainers", "finalize" … */
+  readonly subresource?: string;
+  /** The version in which the request speaks; absent: the resource's own. */
+  readonly requestVersion?: { readonly group: string; readonly version: string };
+  /** Takes a warning that only preparing can know. */
+  readonly warn?: (message: string) => void;
+}
+
+/** A mark on a row of a table: kubectl hides or greys out what is "Completed". */
+export interface RowCondition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason?: string;
+  readonly message?: string;
 }
 
 /**
@@ -48,8 +62,8 @@ export interface Strategy<T extends ApiObject> {
   readonly prepareForCreate?: (object: T, context: StrategyContext) => void;
   readonly prepareForUpdate?: (object: T, old: T, context: StrategyContext) => void;
   readonly prepareForStatusUpdate?: (object: T, old: T, context: StrategyContext) => void;
-  readonly validate?: (object: T) => FieldError[];
-  readonly validateUpdate?: (object: T, old: T) => FieldError[];
+  readonly validate?: (object: T, context?: StrategyContext) => FieldError[];
+  readonly validateUpdate?: (object: T, old: T, context?: StrategyContext) => FieldError[];
   readonly validateStatusUpdate?: (object: T, old: T) => FieldError[];
   readonly warnings?: (object: T, old: T | undefined) => string[];
   /** Which names are allowed; default "subdomain" (RFC 1123). */
@@ -76,8 +90,9 @@ export interface Resource<T extends ApiObject = ApiObject> extends Kind<T> {
   readonly schema: ObjectSchema;
   /** Field selectors beyond metadata.name and metadata.namespace: label → value as a string. */
   readonly selectableFields: Readonly<Record<string, (object: T) => string>>;
-  /** Without any: NAME and AGE. The first, NAME, is always there and not listed. */
+  /** Without any: NAME and AGE. The first, NAME, is always there and not listed, unless the list itself has a "Name". */
   readonly printerColumns: readonly PrinterColumn<T>[];
+  readonly rowConditions?: (object: T) => readonly RowCondition[];
   readonly strategy: Strategy<T>;
   /** Key prefix in the store without a trailing slash, upstream's: "/registry/pods". */
   readonly storagePrefix: string;
@@ -89,6 +104,7 @@ export interface ResourceDefinition<T extends ApiObject> {
   readonly plural: string;
   readonly selectableFields?: Readonly<Record<string, (object: T) => string>>;
   readonly printerColumns?: readonly PrinterColumn<T>[];
+  readonly rowConditions?: (object: T) => readonly RowCondition[];
   readonly strategy?: Strategy<T>;
   /** Where upstream's differs from /registry/<plural>. */
   readonly storagePrefix?: string;
@@ -119,6 +135,7 @@ export function defineResource<T extends ApiObject>(
     },
     selectableFields: definition.selectableFields ?? {},
     printerColumns: definition.printerColumns ?? [],
+    ...(definition.rowConditions === undefined ? {} : { rowConditions: definition.rowConditions }),
     strategy: definition.strategy ?? {},
     storagePrefix: definition.storagePrefix ?? `/registry/${plural}`,
   };

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { imageDomain, normalizeImageReference } from "./image-reference.ts";
+import { imageDomain, imageTag, normalizeImageReference } from "./image-reference.ts";
 
 const digest = `sha256:${"a".repeat(64)}`;
 
@@ -22,4 +22,21 @@ test.each([
 test("the registry of a reference", () => {
   expect(imageDomain("web")).toBe("docker.io");
   expect(imageDomain("host:5000/a/b:1")).toBe("host:5000");
+});
+
+test.each([
+  ["web", "latest"],
+  ["web:1.2", "1.2"],
+  ["host:5000/a/b", "latest"],
+  ["host:5000/a/b:x", "x"],
+  [`web@${digest}`, ""],
+  [`web:1@${digest}`, "1"],
+  ["Web", undefined],
+  ["Host/web", "latest"],
+  ["", undefined],
+  ["web:-", undefined],
+  ["a//b", undefined],
+  ["web@sha256:ab", undefined],
+])("the tag of %s is %s", (reference, tag) => {
+  expect(imageTag(reference)).toBe(tag);
 });

@@ -32,3 +32,26 @@ export function imageDomain(reference: string): string {
   const full = normalizeImageReference(reference);
   return full.slice(0, full.indexOf("/"));
 }
+
+const domainForm =
+  /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9-]+)*|\[[0-9a-fA-F:]+\])(?::\d+)?$/;
+const pathPartForm = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
+const tagForm = /^\w[\w.-]{0,127}$/;
+const digestForm = /^[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}$/;
+
+/** The tag: "latest" if neither tag nor digest is given, "" for a digest alone; undefined if this is no reference. */
+export function imageTag(reference: string): string | undefined {
+  const at = reference.indexOf("@");
+  const digest = at < 0 ? undefined : reference.slice(at + 1);
+  const named = at < 0 ? reference : reference.slice(0, at);
+  const colon = named.lastIndexOf(":");
+  const tag = colon > named.lastIndexOf("/") ? named.slice(colon + 1) : undefined;
+  const parts = (tag === undefined ? named : named.slice(0, colon)).split("/");
+  const [first = ""] = parts;
+  const hasDomain = parts.length > 1 && domainPattern.test(first);
+  if (hasDomain && !domainForm.test(first)) return undefined;
+  if (!parts.slice(hasDomain ? 1 : 0).every((part) => pathPartForm.test(part))) return undefined;
+  if (tag !== undefined && !tagForm.test(tag)) return undefined;
+  if (digest !== undefined && !digestForm.test(digest)) return undefined;
+  return tag ?? (digest === undefined ? "latest" : "");
+}

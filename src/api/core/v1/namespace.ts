@@ -9,11 +9,7 @@ export type Namespace = g.Namespace;
 
 const nameLabel = "kubernetes.io/metadata.name";
 const kubernetesFinalizer = "kubernetes";
-const standardFinalizers: readonly string[] = [
-  kubernetesFinalizer,
-  "orphan",
-  "foregroundDeletion",
-];
+const standardFinalizers: readonly string[] = [kubernetesFinalizer, "orphan", "foregroundDeletion"];
 
 /** So that selectors can find a namespace by its name. */
 function labelByName({ metadata }: Namespace): void {
