@@ -176,26 +176,34 @@ async function prepare(
     environment,
     (mount, subPath, mounted) => node.volumes.pathOf(mount, subPath, mounted),
   );
-  const logs = podLogsDirectory(node.places, pod);
-  await node.host.makeDirectory(`${logs}/${container.name}`, 0o755);
-  const own: Mount[] = [];
-  const hasMount = (path: string): boolean => mounts.some((one) => one.containerPath === path);
-  if (!hasMount("/etc/hosts")) {
-    own.push({
-      containerPath: "/etc/hosts",
-      hostPath: await writeHostsFile(node, input),
-      propagation: "private",
-    });
-  }
-  const logPath = container.terminationMessagePath ?? "";
-  if (logPath !== "") {
-    await node.host.makeDirectory(containerDirectory(node.places, uid, container.name), 0o750);
-    const hostPath = terminationLogPath(node.places, uid, container.name, attempt);
-    // Whatever user the container runs as may write its last words.
-    await node.host.write(hostPath, new Uint8Array(), { mode: 0o666 });
-    own.push({ containerPath: logPath, hostPath, propagation: "private" });
-  }
-  return { environment, mounts: [...mounts, ...own] };
+  const hasHosts = mounts.some((one) => one.containerPath === "/etc/hosts");
+  // Each of these waits for the disk: together they wait once.
+  const own = await Promise.all([
+    node.host.makeDirectory(`${podLogsDirectory(node.places, pod)}/${container.name}`, 0o755),
+    hasHosts ? undefined : hostsMount(node, input),
+    terminationMount(node, input, attempt),
+  ]);
+  return { environment, mounts: [...mounts, ...own.filter((one) => one !== undefined)] };
+}
+
+async function hostsMount(node: NodeServices, input: StartInput): Promise<Mount> {
+  const hostPath = await writeHostsFile(node, input);
+  return { containerPath: "/etc/hosts", hostPath, propagation: "private" };
+}
+
+async function terminationMount(
+  node: NodeServices,
+  { pod, container }: StartInput,
+  attempt: number,
+): Promise<Mount | undefined> {
+  const containerPath = container.terminationMessagePath ?? "";
+  if (containerPath === "") return undefined;
+  const { uid } = pod.metadata;
+  await node.host.makeDirectory(containerDirectory(node.places, uid, container.name), 0o750);
+  const hostPath = terminationLogPath(node.places, uid, container.name, attempt);
+  // Whatever user the container runs as may write its last words.
+  await node.host.write(hostPath, new Uint8Array(), { mode: 0o666 });
+  return { containerPath, hostPath, propagation: "private" };
 }
 
 async function writeHostsFile(node: NodeServices, input: StartInput): Promise<string> {

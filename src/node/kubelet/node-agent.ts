@@ -61,6 +61,8 @@ export class NodeAgent {
   #node: Stored<Node> | undefined;
   #facts: NodeFacts | undefined;
   #reportedAtMs = Number.NEGATIVE_INFINITY;
+  /** What was computed last: a server that drops the status of a new Node has none to compare with. */
+  #reported: Node["status"] | undefined;
   #lease: Stored<Lease> | undefined;
   #cidrs = "";
   #networkReady = false;
@@ -190,6 +192,7 @@ export class NodeAgent {
     try {
       this.#node = await client.create(Node, newNode(identity, facts.host, status));
       this.#reportedAtMs = clock.monotonicMs();
+      this.#reported = status;
       this.#tell(events);
     } catch (error) {
       if (!isStatus(error, "AlreadyExists")) throw error;
@@ -272,7 +275,8 @@ export class NodeAgent {
     const node = this.#node;
     const ready = facts.runtime.problems.length === 0;
     if (node === undefined) return ready;
-    const { status, events } = nodeReport(identity, config, facts, node.status, clock.now());
+    const known = (node.status.conditions ?? []).length > 0 ? node.status : this.#reported;
+    const { status, events } = nodeReport(identity, config, facts, known, clock.now());
     const due = clock.monotonicMs() - this.#reportedAtMs >= config.nodeStatusReportFrequencyMs;
     if (!due && !nodeStatusChanged(node.status, status)) return ready;
     const patch = statusPatch(node, status);
@@ -284,6 +288,7 @@ export class NodeAgent {
       { subresource: "status" },
     );
     this.#reportedAtMs = clock.monotonicMs();
+    this.#reported = status;
     this.#tell(events);
     return ready;
   }

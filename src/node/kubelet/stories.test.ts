@@ -15,7 +15,6 @@ import { Secret } from "#api/core/v1/secret.ts";
 import { ServiceAccount } from "#api/core/v1/serviceaccount.ts";
 import type { Container, PodSpec } from "#api/generated/core/v1.ts";
 import { builtInResources } from "#api/index.ts";
-import type { Resource } from "#api/resource.ts";
 import { createClient } from "#client/client.ts";
 import { createApiServer } from "#control-plane/apiserver/server.ts";
 import { openStore } from "#control-plane/store/store.ts";
@@ -34,33 +33,6 @@ const noNetwork: Network = {
   udp: absent,
   resolve: absent,
 };
-
-// OVERRIDE
-const podResource = {
-  ...Pod,
-  selectableFields: { "spec.nodeName": (pod: Pod) => pod.spec.nodeName ?? "" },
-  strategy: {
-    tracksGeneration: true,
-    defaults: (pod: Pod) => {
-      pod.spec.restartPolicy ??= "Always";
-      pod.spec.terminationGracePeriodSeconds ??= 30;
-      pod.spec.dnsPolicy ??= "ClusterFirst";
-      pod.spec.enableServiceLinks ??= true;
-      for (const one of [...(pod.spec.initContainers ?? []), ...pod.spec.containers]) {
-        one.imagePullPolicy ??= "IfNotPresent";
-        one.terminationMessagePath ??= "/dev/termination-log";
-        one.terminationMessagePolicy ??= "File";
-      }
-      pod.status.phase ??= "Pending";
-    },
-    gracePeriodSeconds: (pod: Pod, asked: number | undefined) =>
-      (pod.spec.nodeName ?? "") === "" || isOver(pod)
-        ? 0
-        : (asked ?? pod.spec.terminationGracePeriodSeconds),
-  },
-} as unknown as Resource;
-const isOver = (pod: Pod) => pod.status.phase === "Succeeded" || pod.status.phase === "Failed";
-// END OVERRIDE
 
 async function world() {
   const clock = new SteppedClock({ startMs: Date.UTC(2026, 10, 22) });
@@ -84,7 +56,7 @@ async function world() {
       random: random.fork("server"),
       crypto,
       log,
-      resources: builtInResources.map((one) => (one.plural === "pods" ? podResource : one)),
+      resources: builtInResources,
       serviceCidr: "10.96.0.0/16",
       clientCa: () => "",
     }),
