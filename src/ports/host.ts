@@ -56,12 +56,16 @@ export interface Host {
   /** Replaces an existing link atomically. */
   link(target: string, path: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
+  /**
+   * Gives it to the group, keeping the user. `mode` is added to the mode that is there; directories then
+   * become searchable for the group and hand it down (setgid).
+   */
   setOwner(
     path: string,
     gid: number,
     options: { readonly recursive: boolean; readonly mode?: number },
   ): Promise<void>;
-  /** With everything below; fine if it is not there; never crosses a mount point. */
+  /** With everything below; fine if it is not there; rejects at a mount point instead of crossing it. */
   remove(path: string): Promise<void>;
   /** A batch (of file names, perhaps empty strings) whenever something changed at the file or in the directory; starts at once, even if the path is not there yet. */
   changes(path: string): Source<string>;
@@ -77,9 +81,7 @@ export interface Host {
     readonly { readonly source: string; readonly target: string; readonly type: string }[]
   >;
   diskUsage(path: string): Promise<{ readonly usedBytes: number; readonly inodes: number }>;
-  filesystem(
-    path: string,
-  ): Promise<{
+  filesystem(path: string): Promise<{
     readonly capacityBytes: number;
     readonly availableBytes: number;
     readonly inodes: number;

@@ -1,6 +1,9 @@
 /**
  * What our own containerd is told: its configuration file (containerd 1.6, 1.7: version 2; containerd 2:
  * version 3) and the CNI network list of its pods. Pure: settings in, texts out.
+ *
+ * Cgroups are made by path (the cgroupfs driver, Kubernetes' default) on every machine: the Host port
+ * makes and limits the pods' groups under the same paths that sandboxes name.
  */
 
 export interface EngineSettings {
@@ -15,7 +18,6 @@ export interface EngineSettings {
   readonly sandboxImage: string;
   /** Without CAP_SYS_RESOURCE nothing may be made less likely to be killed than containerd is. */
   readonly restrictOomScore: boolean;
-  readonly systemdCgroup: boolean;
   /** Where the streaming server listens; a port of 0 is any free one. */
   readonly streamAddress: string;
   readonly streamPort: number;
@@ -61,7 +63,7 @@ function version2(settings: EngineSettings): string {
 [${cri}.containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
 [${cri}.containerd.runtimes.runc.options]
-  SystemdCgroup = ${settings.systemdCgroup}
+  SystemdCgroup = false
 `;
 }
 
@@ -87,7 +89,7 @@ function version3(settings: EngineSettings): string {
 [${runtime}.containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
 [${runtime}.containerd.runtimes.runc.options]
-  SystemdCgroup = ${settings.systemdCgroup}
+  SystemdCgroup = false
 [plugins.'io.containerd.grpc.v1.cri']
   stream_server_address = ${quoted(settings.streamAddress)}
   stream_server_port = ${quoted(String(settings.streamPort))}

@@ -17,7 +17,6 @@ const settings = {
   registryDirectory: "/data/certs.d",
   sandboxImage: "wherry.local/pause:1",
   restrictOomScore: true,
-  systemdCgroup: false,
   streamAddress: "127.0.0.1",
   streamPort: 0,
 };

@@ -35,7 +35,6 @@ export interface Engine {
   readonly version: EngineVersion;
   /** It was running already. */
   readonly adopted: boolean;
-  readonly systemdCgroup: boolean;
   readonly logPath: string;
   /** By rename; containerd takes it up by itself. NetworkReady is false until the first time. */
   writeNetwork(podCidrs: readonly string[]): Promise<void>;
@@ -181,13 +180,6 @@ async function lacksSysResource(): Promise<boolean> {
   return ((BigInt(`0x${mask}`) >> capSysResource) & 1n) === 0n;
 }
 
-/** Only where systemd runs the machine and there is one cgroup tree does it have to own the pods' part. */
-async function systemdOwnsCgroups(): Promise<boolean> {
-  const init = await readFile("/proc/1/comm", "utf8").catch(() => "");
-  const unified = await stat("/sys/fs/cgroup/cgroup.controllers").catch(() => undefined);
-  return init.trim() === "systemd" && unified !== undefined;
-}
-
 interface Installed {
   readonly containerd: string;
   readonly ctr: string;
@@ -275,7 +267,6 @@ async function startProcess(
 export async function startEngine(options: EngineOptions): Promise<Engine> {
   const paths = pathsOf(options);
   const installed = await findInstalled(options.path);
-  const systemdCgroup = await systemdOwnsCgroups();
   const config = engineConfig(installed.version, {
     root: join(options.dataDirectory, "root"),
     state: join(options.runDirectory, "state"),
@@ -286,7 +277,6 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     registryDirectory: join(options.dataDirectory, "certs.d"),
     sandboxImage: options.sandboxImage,
     restrictOomScore: await lacksSysResource(),
-    systemdCgroup,
     streamAddress: "127.0.0.1",
     streamPort: 0,
   });
@@ -314,7 +304,6 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     pid: running.pid,
     version: installed.version,
     adopted,
-    systemdCgroup,
     logPath: paths.log,
     writeNetwork: (podCidrs) => writeNetwork(paths, { name: options.networkName, podCidrs }),
     stop: async () => {

@@ -176,16 +176,16 @@ function session(
 }
 
 function forwarded(connection: SpdyConnection, data: SpdyStream, error: SpdyStream): Duplex {
-  let complaint = "";
-  readText(error).then((text) => {
-    complaint = text;
-  }, ignore);
+  const complaint = readText(error);
+  complaint.catch(ignore);
   return {
     read: async () => {
       const bytes = await data.read();
-      // The engine says what went wrong before it ends the data.
-      if (bytes === undefined && complaint !== "") throw failed(complaint);
-      return bytes;
+      if (bytes !== undefined) return bytes;
+      // The engine ends both streams together, the one with its complaint first.
+      const text = await complaint;
+      if (text !== "") throw failed(text);
+      return undefined;
     },
     write: (bytes) => data.write(bytes),
     end: () => data.end(),
