@@ -128,6 +128,8 @@ class NodeKubelet implements Kubelet {
   #services: Informer<Service> | undefined;
   #listener: Listener | undefined;
   #firstRelist: (() => void) | undefined;
+  /** Every pod that the API has bound here has its worker: what has none is an orphan. */
+  #knowsAllPods = false;
   #stopped = false;
 
   constructor(options: KubeletOptions) {
@@ -226,7 +228,9 @@ class NodeKubelet implements Kubelet {
       deleted: (pod) => this.#lose(pod),
     });
     await pods.synced;
-    if (!this.#stopped) await this.#orphans.reap(this.#inRuntime, { directories: true });
+    if (this.#stopped) return;
+    this.#knowsAllPods = true;
+    await this.#orphans.reap(this.#inRuntime, { directories: true });
   }
 
   #see(object: Stored<Pod>): void {
@@ -306,7 +310,7 @@ class NodeKubelet implements Kubelet {
     this.#inRuntime = pods;
     this.#firstRelist?.();
     for (const worker of this.#workers.values()) worker.poke();
-    if (this.#pods?.isSynced === true) void this.#orphans.reap(pods, { directories: false });
+    if (this.#knowsAllPods) void this.#orphans.reap(pods, { directories: false });
   }
 
   #identity(): {
