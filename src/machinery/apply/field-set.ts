@@ -197,14 +197,21 @@ const escapes: Readonly<Record<string, string>> = {
 };
 /** JSON as Go prints it: safe to stand in HTML. */
 function goJson(value: unknown): string {
+  // Names and the like, which is nearly all there is, need no escapes.
+  if (typeof value === "string" && /^[\w ./:-]*$/.test(value)) return `"${value}"`;
   const text = JSON.stringify(value);
   return /[<>&\u2028\u2029]/.test(text)
     ? text.replace(/[<>&\u2028\u2029]/g, (char) => escapes[char] ?? char)
     : text;
 }
 /** The item with these key fields; the pairs are sorted by name. */
-export const keyElement = (pairs: readonly (readonly [name: string, value: unknown])[]): string =>
-  `k:{${pairs.map(([name, value]) => `${goJson(name)}:${goJson(value)}`).join(",")}}`;
+export function keyElement(pairs: readonly (readonly [name: string, value: unknown])[]): string {
+  let text = "k:{";
+  for (const [name, value] of pairs) {
+    text += `${text === "k:{" ? "" : ","}${goJson(name)}:${goJson(value)}`;
+  }
+  return `${text}}`;
+}
 /** The item of a set that is this scalar. */
 export const valueElement = (value: unknown): string => `v:${goJson(value)}`;
 

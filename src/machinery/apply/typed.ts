@@ -20,13 +20,23 @@ import {
 /** Raw JSON has no schema: its maps are merged key by key, its lists are atomic. */
 const untyped: Schema = { type: "any" };
 
+/** What a key in a map or struct leads to. */
+interface Child {
+  readonly element: string;
+  readonly schema: Schema;
+  /** A field of a struct, not a key of a map. */
+  readonly declared: boolean;
+}
 /** How a value is treated: as a whole, or by its parts. */
 type Shape =
   | { readonly shape: "leaf" }
-  | { readonly shape: "map"; readonly child: (key: string) => Schema }
+  | { readonly shape: "map"; readonly child: (key: string) => Child }
   | { readonly shape: "list"; readonly list: ListSchema };
 const leafShape: Shape = { shape: "leaf" };
-const untypedMap: Shape = { shape: "map", child: () => untyped };
+const childrenOf =
+  (schema: Schema) =>
+  (key: string): Child => ({ element: fieldElement(key), schema, declared: false });
+const untypedMap: Shape = { shape: "map", child: childrenOf(untyped) };
 const shapes = new WeakMap<Schema, Shape>();
 
 /** `value` decides for raw JSON only. */
@@ -46,16 +56,24 @@ function makeShape(schema: Schema): Shape {
     return schema.listType === "atomic" ? leafShape : { shape: "list", list: schema };
   }
   if (schema.type === "map") {
-    const { values } = schema;
-    return schema.mapType === "atomic" ? leafShape : { shape: "map", child: () => values };
+    if (schema.mapType === "atomic") return leafShape;
+    return { shape: "map", child: childrenOf(schema.values) };
   }
   if (schema.type !== "object" || schema.mapType === "atomic") return leafShape;
   const { fields } = schema;
-  return { shape: "map", child: (key) => fields.get(key)?.schema ?? untyped };
+  const children = new Map<string, Child>();
+  const undeclared = childrenOf(untyped);
+  const child = (key: string): Child => {
+    const known = children.get(key);
+    if (known !== undefined) return known;
+    const field = fields.get(key);
+    if (field === undefined) return undeclared(key);
+    const made: Child = { element: `f:${key}`, schema: field.schema, declared: true };
+    children.set(key, made);
+    return made;
+  };
+  return { shape: "map", child };
 }
-
-const isDeclared = (schema: Schema, key: string): boolean =>
-  schema.type === "object" && schema.fields.has(key);
 
 /** Nothing in it: absent, null, or an empty list or map. */
 function isBlank(value: unknown): boolean {
@@ -102,9 +120,9 @@ function setNode(schema: Schema, value: unknown, member: boolean): FieldSet | un
   }
   if (!isObject(value)) return leaf;
   for (const key of Object.keys(value)) {
-    const declared = isDeclared(schema, key);
-    const node = setNode(shape.child(key), value[key], !declared);
-    if (node !== undefined) children[fieldElement(key)] = node;
+    const child = shape.child(key);
+    const node = setNode(child.schema, value[key], !child.declared);
+    if (node !== undefined) children[child.element] = node;
   }
   return makeNode(member || isBlank(value), children);
 }
@@ -182,11 +200,13 @@ function compareMembers(shape: Shape, before: unknown, after: unknown, changes: 
   const left = isObject(before) ? before : {};
   const right = isObject(after) ? after : {};
   for (const key of Object.keys(right)) {
-    compareInto(shape.child(key), getKey(left, key), right[key], fieldElement(key), changes);
+    const child = shape.child(key);
+    compareInto(child.schema, getKey(left, key), right[key], child.element, changes);
   }
   for (const key of Object.keys(left)) {
     if (Object.hasOwn(right, key)) continue;
-    compareInto(shape.child(key), left[key], undefined, fieldElement(key), changes);
+    const child = shape.child(key);
+    compareInto(child.schema, left[key], undefined, child.element, changes);
   }
 }
 
@@ -249,7 +269,8 @@ function wholeNode(schema: Schema, value: unknown): FieldSet {
   }
   if (!isObject(value)) return leaf;
   for (const key of Object.keys(value)) {
-    node[fieldElement(key)] = wholeNode(shape.child(key), value[key]);
+    const child = shape.child(key);
+    node[child.element] = wholeNode(child.schema, value[key]);
   }
   return node;
 }
@@ -276,12 +297,12 @@ function mergeValues(schema: Schema, left: unknown, right: unknown): unknown {
   const after = isObject(right) ? right : {};
   const out: JsonObject = {};
   for (const key of Object.keys(before)) {
-    const value = mergeValues(shape.child(key), before[key], getKey(after, key));
+    const value = mergeValues(shape.child(key).schema, before[key], getKey(after, key));
     if (value !== undefined) setKey(out, key, value);
   }
   for (const key of Object.keys(after)) {
     if (Object.hasOwn(before, key)) continue;
-    const value = mergeValues(shape.child(key), undefined, after[key]);
+    const value = mergeValues(shape.child(key).schema, undefined, after[key]);
     if (value !== undefined) setKey(out, key, value);
   }
   return isBlank(out) ? undefined : out;
@@ -369,9 +390,10 @@ function removeFrom(schema: Schema, value: unknown, set: FieldSet): unknown {
   if (!isObject(value)) return null;
   const out: JsonObject = {};
   for (const key of Object.keys(value)) {
-    const node = set[fieldElement(key)];
+    const child = shape.child(key);
+    const node = set[child.element];
     if (node === undefined) setKey(out, key, value[key]);
-    else if (!isMember(node)) setKey(out, key, removeFrom(shape.child(key), value[key], node));
+    else if (!isMember(node)) setKey(out, key, removeFrom(child.schema, value[key], node));
   }
   return isBlank(out) ? null : out;
 }
@@ -388,11 +410,10 @@ export function withNamedFields(schema: Schema, set: FieldSet): FieldSet {
     }
     const name = element.slice(2);
     const isField = element.startsWith("f:");
-    let child = untyped;
-    if (isField && shape.shape === "map") child = shape.child(name);
-    else if (element.startsWith("k:") && schema.type === "list") child = schema.items;
-    const inner = withNamedFields(child, node);
-    const named = isField && isDeclared(schema, name);
+    const field = isField && shape.shape === "map" ? shape.child(name) : undefined;
+    const isItem = element.startsWith("k:") && schema.type === "list";
+    const inner = withNamedFields(field?.schema ?? (isItem ? schema.items : untyped), node);
+    const named = field?.declared === true;
     out[element] = named && !isMember(inner) ? { ".": leaf, ...inner } : inner;
   }
   return out;
@@ -430,7 +451,7 @@ function reconcileNode(schema: Schema, node: FieldSet): FieldSet {
       shape.shape === "list"
         ? shape.list.items
         : element.startsWith("f:")
-          ? shape.child(element.slice(2))
+          ? shape.child(element.slice(2)).schema
           : untyped;
     const next = reconcileNode(childSchema, child);
     if (next !== child) (out ??= { ...node })[element] = next;
