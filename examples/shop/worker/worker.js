@@ -23,9 +23,10 @@ process.on("SIGTERM", () => {
 
 while (!stopping) {
   try {
+    // Waiting for an order may last: that the api is there is asked first.
+    if (!reached) reached = (await fetch(`${api}/healthz`)).ok;
     const response = await fetch(`${api}/queue/next`, { headers });
     if (response.status === 401) throw new Error("the api refused the token of the Secret shop-token");
-    reached = true;
     if (response.status !== 200) continue;
     const order = await response.json();
     if (order.id === 0) continue;
