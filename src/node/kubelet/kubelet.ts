@@ -424,7 +424,7 @@ class NodeKubelet implements Kubelet {
         allocatable: status?.allocatable ?? {},
       };
     };
-    const volumes = new VolumeManager(places, host, writer, () => ({
+    const volumes = new VolumeManager(places, { host, clock }, writer, () => ({
       host,
       writer,
       node: figures(),

@@ -323,7 +323,9 @@ export class PodWorker {
   async #syncTerminating(): Promise<void> {
     const node = this.#node;
     const runtime = await this.#read();
-    this.#report(runtime, false);
+    // A pod that was over before it came here (refused, or ended in an earlier life) keeps what was said of it.
+    const isTold = isTerminalPhase(this.#pod.status.phase) && runtime.containers.length === 0;
+    if (!isTold) this.#report(runtime, false);
     node.prober.stopLivenessAndStartup(this.uid);
     this.#killing = runtime;
     try {
@@ -343,8 +345,10 @@ export class PodWorker {
     if (stillRuns !== undefined) {
       throw new Error(`container ${stillRuns.name} still runs after it was stopped`);
     }
-    const status = terminatedStatus(this.#pod, this.#statusOf(stopped, true));
-    if (!this.#orphaned) node.statuses.set(this.#pod, status, false);
+    if (!this.#orphaned && !isTold) {
+      const status = terminatedStatus(this.#pod, this.#statusOf(stopped, true));
+      node.statuses.set(this.#pod, status, false);
+    }
     this.#phase = "terminated";
     this.#dirty = true;
   }
@@ -389,7 +393,9 @@ function affectsWork(before: NodePod, now: NodePod): boolean {
     JSON.stringify(before.metadata.labels) !== JSON.stringify(now.metadata.labels) ||
     JSON.stringify(before.metadata.annotations) !== JSON.stringify(now.metadata.annotations) ||
     gates(before) !== gates(now) ||
-    JSON.stringify(before.spec) !== JSON.stringify(now.spec)
+    // A server that counts generations spares us looking for changes of the spec.
+    (now.metadata.generation === undefined &&
+      JSON.stringify(before.spec) !== JSON.stringify(now.spec))
   );
 }
 

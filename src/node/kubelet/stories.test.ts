@@ -472,6 +472,7 @@ test("a pod that doesn't fit is refused at the node", async () => {
     message:
       "Pod was rejected: Node didn't have enough resource: cpu, requested: 9000, used: 0, capacity: 4000",
   });
+  expect((await get("big")).status.containerStatuses).toBeUndefined();
   expect((await events("big")).join()).toContain("Warning OutOfcpu");
   await settle(admin.delete(Pod, { namespace: "default", name: "big" }));
   await clock.advance(2000);

@@ -3,6 +3,7 @@
  * Writes below the pods' directories; leaves what hostPath volumes point at alone.
  */
 import type { Volume, VolumeMount } from "#api/generated/core/v1.ts";
+import type { Clock } from "#ports/clock.ts";
 import type { Host } from "#ports/host.ts";
 import { podDirectory, type Roots, volumeDirectory, volumesDirectory } from "./paths.ts";
 import type { NodePod } from "./pod-spec.ts";
@@ -10,20 +11,30 @@ import type { AtomicWriter } from "./volumes/atomic-writer.ts";
 import { volumePlugins } from "./volumes/index.ts";
 import { type MountedVolume, VolumeError, type VolumeWorld } from "./volumes/volume.ts";
 
+/** How long a volume that could not be renewed keeps what it shows before the next try. */
+const renewRetryMs = 60_000;
+
 export type MountedVolumes = ReadonlyMap<string, MountedVolume>;
 
 export class VolumeManager {
   readonly #roots: Roots;
   readonly #host: Host;
+  readonly #clock: Clock;
   readonly #writer: AtomicWriter;
   readonly #world: () => VolumeWorld;
   /** By pod uid. */
   readonly #mounted = new Map<string, MountedVolumes>();
 
   /** `world` is asked each time: the node's figures in it change. */
-  constructor(roots: Roots, host: Host, writer: AtomicWriter, world: () => VolumeWorld) {
+  constructor(
+    roots: Roots,
+    ports: { readonly host: Host; readonly clock: Clock },
+    writer: AtomicWriter,
+    world: () => VolumeWorld,
+  ) {
     this.#roots = roots;
-    this.#host = host;
+    this.#host = ports.host;
+    this.#clock = ports.clock;
     this.#writer = writer;
     this.#world = world;
   }
@@ -54,7 +65,8 @@ export class VolumeManager {
       } catch (error) {
         const why = error instanceof Error ? error.message : String(error);
         // A live volume that can't be renewed keeps showing what it showed.
-        if (known !== undefined) now.set(volume.name, known);
+        const refreshAtMs = this.#clock.now() + renewRetryMs;
+        if (known !== undefined) now.set(volume.name, { ...known, refreshAtMs });
         else failed.push({ name: volume.name, why });
       }
     }
