@@ -77,11 +77,15 @@ export interface HttpClient {
   close(): void;
 }
 
-/** `code`: ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENOTFOUND, EADDRINUSE, EACCES, ETLS, … */
+/**
+ * `code`: ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENOTFOUND, EADDRINUSE, EACCES, … as the system has them, and: ETLS (the
+ * handshake failed or the certificate is not trusted), ECANCELED (by the request's signal, or the client was closed),
+ * EREFUSEDSTREAM (HTTP/2: not processed, may be sent again), EBADHTTP (the peer does not speak HTTP), EINVAL.
+ */
 export class NetworkError extends Error {
   readonly code: string;
-  constructor(code: string, message: string) {
-    super(message);
+  constructor(code: string, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
     this.name = "NetworkError";
     this.code = code;
   }
