@@ -9,7 +9,7 @@ import type { Bytes } from "#ports/stream.ts";
 import { SortedMap } from "./sorted-map.ts";
 import { StoredObject, type StoredShape } from "./stored-object.ts";
 
-const ringEventsMax = 2048;
+const ringEventsMax = 1024;
 const ringBytesMax = 16 * 1024 * 1024;
 /** A kind with few objects keeps them decoded: namespaces, priority classes and the like are looked at all the time. */
 const smallKindObjects = 256;

@@ -1,0 +1,3 @@
+import { apiContract, directly } from "./api.contract.ts";
+
+apiContract("directly", directly);

@@ -1,0 +1,129 @@
+import { expect, test } from "vitest";
+import { unarmour } from "#adapters/memory/pem.ts";
+import { decodeWatch, remoteHandler } from "#client/remote.ts";
+import type { HttpHandler, HttpResponse, Network } from "#ports/network.ts";
+import type { Bytes, Source } from "#ports/stream.ts";
+import {
+  admin,
+  apiContract,
+  ask,
+  configMap,
+  configMaps,
+  makeWorld,
+  type Transport,
+} from "./api.contract.ts";
+import { parseTarget } from "./http-front.ts";
+
+const never = new AbortController().signal;
+const onlyOnce = (bytes: Bytes | undefined): Source<Bytes> => {
+  let left = bytes === undefined || bytes.length === 0 ? undefined : bytes;
+  return {
+    next: () => {
+      const batch = left === undefined ? undefined : [left];
+      left = undefined;
+      return Promise.resolve(batch);
+    },
+    stop: () => {},
+  };
+};
+const bodyOf = ({ body }: HttpResponse): Source<Bytes> =>
+  body === undefined || body instanceof Uint8Array ? onlyOnce(body) : body;
+
+/** The front end and the remote transport, with nothing but a function call for a wire. */
+export const overHttp: Transport = async ({ server, clock, issue }) => {
+  let handle: HttpHandler | undefined;
+  let certificates: readonly Bytes[] = [];
+  const wire: Pick<Network, "serve" | "http"> = {
+    serve: (address, _options, handler) => {
+      handle = handler;
+      return Promise.resolve({ address, close: () => Promise.resolve() });
+    },
+    http: () => {
+      const mine = certificates;
+      return {
+        async send({ method, target, headers = {}, body, signal = never }) {
+          if (handle === undefined) throw new Error("nobody listens");
+          const peer = { address: "192.0.2.7", certificates: mine };
+          const sent = body === undefined ? {} : { body };
+          const answer = await handle({ method, target, headers, gone: signal, peer, ...sent });
+          return { ...answer, body: bodyOf(answer), trailers: Promise.resolve({}) };
+        },
+        close: () => {},
+      };
+    },
+  };
+  await server.serveHttp(wire as Network, { host: "api", port: 443 });
+  return async (user) => {
+    certificates = unarmour("CERTIFICATE", await issue(user));
+    const address = { host: "api", port: 443 };
+    return remoteHandler(wire as Network, clock, address, { version: 1, timeoutMs: 30_000 })
+      .handler;
+  };
+};
+
+apiContract("over HTTP", overHttp);
+
+test("a target is split and decoded", () => {
+  expect(parseTarget("/a%2Fb?x=1&y=a%20b+c&z")).toEqual({
+    path: "/a%2Fb",
+    query: [
+      ["x", "1"],
+      ["y", "a b c"],
+      ["z", ""],
+    ],
+  });
+});
+
+test("bodies may be YAML, and are bounded", async () => {
+  const { server } = await makeWorld(overHttp);
+  const post = (bytes: Bytes, type: string) =>
+    server.handler({
+      method: "POST",
+      path: configMaps,
+      query: [],
+      headers: { "content-type": type, accept: "application/yaml" },
+      body: { bytes },
+      gone: never,
+      direct: false,
+      user: admin,
+    });
+  const text = new TextEncoder().encode("metadata:\n  name: m\ndata:\n  a: 'b'\n");
+  const made = await post(text, "application/yaml");
+  if (made.content.type !== "bytes") throw new Error("bytes were expected");
+  expect(made.content.mediaType).toBe("application/yaml");
+  expect(new TextDecoder().decode(made.content.bytes)).toContain("data:\n  a: b\n");
+  expect((await post(new Uint8Array(3 * 1024 * 1024 + 1), "application/json")).status).toBe(413);
+  expect((await post(new TextEncoder().encode("{"), "application/json")).status).toBe(400);
+});
+
+test("every watcher of a change gets the same bytes", async () => {
+  const { server, as } = await makeWorld(overHttp);
+  const handler = await as(admin);
+  const watch = async () => {
+    const answer = await server.handler({
+      method: "GET",
+      path: configMaps,
+      query: [
+        ["watch", "1"],
+        ["resourceVersion", "1"],
+      ],
+      headers: {},
+      gone: never,
+      direct: false,
+      user: admin,
+    });
+    if (answer.content.type !== "stream") throw new Error("a stream was expected");
+    return answer.content.bytes;
+  };
+  const [a, b] = [await watch(), await watch()];
+  await ask(handler, "POST", configMaps, configMap("x"));
+  const [first, second] = [await a.next(), await b.next()];
+  expect(first?.[0]).toBe(second?.[0]);
+  const events = decodeWatch(onlyOnce(first?.[0]));
+  expect((await events.next())?.[0]).toMatchObject({
+    type: "ADDED",
+    object: { kind: "ConfigMap" },
+  });
+  a.stop();
+  b.stop();
+});
