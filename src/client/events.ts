@@ -178,6 +178,7 @@ export function createEventRecorder(
   let wake: (() => void) | undefined;
   let running: Promise<void> | undefined;
   let serial = 0;
+  let dropped = 0;
 
   const nameFor = (reference: ObjectReference, atMs: number): string => {
     // Upstream: nanoseconds in hexadecimal; the serial tells events of one millisecond apart.
@@ -226,14 +227,17 @@ export function createEventRecorder(
       if (event !== undefined) await writeOne(event);
     }
     running = undefined;
+    if (dropped === 0) return;
+    log.write("warn", "events came faster than they could be written; some were dropped", {
+      dropped,
+    });
+    dropped = 0;
   };
   return {
     event(object, type, reason, message) {
       if (stopped) return;
       if (waiting.length >= waitingMax) {
-        log.write("warn", "events come faster than they can be written; one is dropped", {
-          reason,
-        });
+        dropped += 1;
         return;
       }
       const reference = referenceTo(object);

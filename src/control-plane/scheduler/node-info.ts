@@ -8,6 +8,7 @@ import type { Node } from "#api/core/v1/node.ts";
 import type { Taint } from "#api/generated/core/v1.ts";
 import type { Stored } from "#machinery/meta.ts";
 import { toWhole } from "#machinery/quantity.ts";
+import type { LabelMatcher } from "#machinery/selector.ts";
 import {
   add,
   addList,
@@ -33,6 +34,8 @@ export class NodeInfo {
   /** Size in bytes by normalized image name. */
   images: ReadonlyMap<string, number> = new Map();
   readonly #ports = new Map<string, number>();
+  /** Counts of Pods by selection; forgotten whenever a Pod comes, goes or changes. */
+  readonly #counts = new Map<string, number>();
 
   constructor(name: string) {
     this.name = name;
@@ -64,7 +67,25 @@ export class NodeInfo {
     this.pods.delete(uid);
     this.#count(info, -1);
   }
+  /**
+   * How many Pods of a namespace have matching labels, without those on their way out. `selection` names namespace and
+   * selector: equal names must select the same.
+   */
+  countMatching(selection: string, namespace: string, selects: LabelMatcher): number {
+    const known = this.#counts.get(selection);
+    if (known !== undefined) return known;
+    let count = 0;
+    for (const { pod } of this.pods.values()) {
+      const { metadata } = pod;
+      if (metadata.namespace !== namespace || metadata.deletionTimestamp !== undefined) continue;
+      if (selects(metadata.labels)) count += 1;
+    }
+    if (this.#counts.size >= countsMax) this.#counts.clear();
+    this.#counts.set(selection, count);
+    return count;
+  }
   #count(info: PodInfo, sign: 1 | -1): void {
+    this.#counts.clear();
     add(this.requested, info.requests, sign);
     this.likelyMilliCpu += sign * info.likelyMilliCpu;
     this.likelyMemory += sign * info.likelyMemory;
@@ -86,6 +107,8 @@ export class NodeInfo {
     return true;
   }
 }
+/** How many selections a node remembers its counts for. */
+const countsMax = 256;
 const anyAddress = "0.0.0.0";
 
 /** Upstream: a name without a tag means :latest. */

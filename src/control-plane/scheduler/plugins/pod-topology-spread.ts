@@ -22,11 +22,16 @@ import { requiredNode } from "./node-affinity.ts";
 const hostname = "kubernetes.io/hostname";
 const mismatch = "node(s) didn't match pod topology spread constraints";
 
+/** A selector and its name: equal names select the same Pods, the namespace included. */
+interface Selection {
+  readonly name: string;
+  readonly selects: LabelMatcher;
+}
 interface Constraint {
   readonly topologyKey: string;
   readonly maxSkew: number;
   readonly minDomains: number;
-  readonly selects: LabelMatcher;
+  readonly selection: Selection;
   /** Whether a node's Pods count. */
   readonly includes: (node: NodeInfo) => boolean;
 }
@@ -37,11 +42,7 @@ const defaults: readonly TopologySpreadConstraint[] = [
   { topologyKey: "topology.kubernetes.io/zone", whenUnsatisfiable: "ScheduleAnyway", maxSkew: 5 },
 ];
 
-function compile(
-  pod: Pod,
-  constraint: TopologySpreadConstraint,
-  selects: LabelMatcher,
-): Constraint {
+function compile(pod: Pod, constraint: TopologySpreadConstraint, selection: Selection): Constraint {
   const matches = requiredNode(pod);
   const honorsAffinity = (constraint.nodeAffinityPolicy ?? "Honor") === "Honor";
   const honorsTaints = constraint.nodeTaintsPolicy === "Honor";
@@ -49,7 +50,7 @@ function compile(
     topologyKey: constraint.topologyKey,
     maxSkew: constraint.maxSkew,
     minDomains: constraint.minDomains ?? 1,
-    selects,
+    selection,
     includes: (node) =>
       (!honorsAffinity || matches(node.name, node.labels)) &&
       (!honorsTaints || !hasUntolerated(node.hardTaints, pod)),
@@ -57,50 +58,50 @@ function compile(
 }
 
 /** The constraint's selector, narrowed to Pods with the same values of its matchLabelKeys. */
-function selectorOf(pod: Pod, constraint: TopologySpreadConstraint): LabelMatcher {
+function selectionOf(pod: Pod, constraint: TopologySpreadConstraint): Selection {
   const base = compileLabelSelector(constraint.labelSelector);
   const same = (constraint.matchLabelKeys ?? []).flatMap((key) => {
     const value = pod.metadata.labels?.[key];
     return value === undefined ? [] : [{ key, operator: "=" as const, values: [value] }];
   });
-  if (same.length === 0) return base;
   const narrowed = compileRequirements(same);
-  return (labels) => base(labels) && narrowed(labels);
+  return {
+    name: JSON.stringify([pod.metadata.namespace, constraint.labelSelector ?? null, same]),
+    selects: (labels) => base(labels) && narrowed(labels),
+  };
 }
 
 const constraintsOf = (pod: Pod, action: "DoNotSchedule" | "ScheduleAnyway"): Constraint[] =>
   (pod.spec.topologySpreadConstraints ?? [])
     .filter((one) => one.whenUnsatisfiable === action)
-    .map((one) => compile(pod, one, selectorOf(pod, one)));
+    .map((one) => compile(pod, one, selectionOf(pod, one)));
 
 /** Pods of the same Services and the same controller. Undefined: it belongs to none. */
-function kinship(pod: Pod, view: SchedulerView): LabelMatcher | undefined {
+function kinship(pod: Pod, view: SchedulerView): Selection | undefined {
   const { namespace = "", labels } = pod.metadata;
   const selectors: LabelMatcher[] = [];
+  const names: string[] = [];
   for (const service of view.cache(Service).byIndex(namespaceIndex, namespace)) {
     const selects = compileLabelMap(service.spec.selector);
-    if (selects(labels)) selectors.push(selects);
+    if (!selects(labels)) continue;
+    selectors.push(selects);
+    names.push(JSON.stringify(service.spec.selector));
   }
   const owner = controllerOf(pod);
   if (owner?.kind === "ReplicaSet") {
     const replicaSet = view.cache(ReplicaSet).get(`${namespace}/${owner.name}`);
     if (replicaSet?.metadata.uid === owner.uid) {
       selectors.push(compileLabelSelector(replicaSet.spec.selector));
+      names.push(JSON.stringify(replicaSet.spec.selector));
     }
   }
   if (selectors.length === 0) return undefined;
-  return (other) => selectors.every((selects) => selects(other));
+  const selects: LabelMatcher = (other) => selectors.every((one) => one(other));
+  return { name: `${namespace} ${names.join(" ")}`, selects };
 }
 
-function countMatching(node: NodeInfo, pod: Pod, selects: LabelMatcher): number {
-  let count = 0;
-  for (const { pod: other } of node.pods.values()) {
-    if (other.metadata.namespace !== pod.metadata.namespace) continue;
-    if (other.metadata.deletionTimestamp === undefined && selects(other.metadata.labels))
-      count += 1;
-  }
-  return count;
-}
+const countOn = (node: NodeInfo, pod: Pod, { name, selects }: Selection): number =>
+  node.countMatching(name, pod.metadata.namespace ?? "", selects);
 
 interface Hard {
   readonly constraint: Constraint;
@@ -131,11 +132,16 @@ function hardState(
     const value = node.labels[constraint.topologyKey];
     if (value === undefined || !constraint.includes(node)) continue;
     if (all.some((one) => node.labels[one.topologyKey] === undefined)) continue;
-    counts.set(value, (counts.get(value) ?? 0) + countMatching(node, pod, constraint.selects));
+    counts.set(value, (counts.get(value) ?? 0) + countOn(node, pod, constraint.selection));
   }
   const enough = counts.size >= constraint.minDomains;
   const least = enough && counts.size > 0 ? Math.min(...counts.values()) : 0;
-  return { constraint, counts, least, self: constraint.selects(pod.metadata.labels) ? 1 : 0 };
+  return {
+    constraint,
+    counts,
+    least,
+    self: constraint.selection.selects(pod.metadata.labels) ? 1 : 0,
+  };
 }
 
 export const podTopologySpread = definePlugin<readonly Hard[], SoftState>({
@@ -157,9 +163,9 @@ export const podTopologySpread = definePlugin<readonly Hard[], SoftState>({
     const own = (pod.spec.topologySpreadConstraints ?? []).length > 0;
     let constraints = constraintsOf(pod, "ScheduleAnyway");
     if (!own) {
-      const selects = kinship(pod, view);
-      if (selects === undefined) return "skip";
-      constraints = defaults.map((one) => compile(pod, one, selects));
+      const kin = kinship(pod, view);
+      if (kin === undefined) return "skip";
+      constraints = defaults.map((one) => compile(pod, one, kin));
     }
     if (constraints.length === 0) return "skip";
     const lacks = (node: NodeInfo) =>
@@ -175,7 +181,7 @@ export const podTopologySpread = definePlugin<readonly Hard[], SoftState>({
           const value = node.labels[constraint.topologyKey] ?? "";
           const count = counts.get(value);
           if (count === undefined || lacks(node) || !constraint.includes(node)) continue;
-          counts.set(value, count + countMatching(node, pod, constraint.selects));
+          counts.set(value, count + countOn(node, pod, constraint.selection));
         }
       }
       const hosts = nodes.length - ignored.size;
@@ -193,7 +199,7 @@ export const podTopologySpread = definePlugin<readonly Hard[], SoftState>({
       if (value === undefined) continue;
       const count =
         constraint.topologyKey === hostname
-          ? countMatching(node, pod, constraint.selects)
+          ? countOn(node, pod, constraint.selection)
           : (counts.get(value) ?? 0);
       score += count * weight + (constraint.maxSkew - 1);
     }
