@@ -3,7 +3,6 @@
  * tools (sh, sleep, cat, echo) and the means to look at what it does.
  */
 import { expect, test } from "vitest";
-import { RuntimeError } from "./runtime.ts";
 import type {
   ContainerConfig,
   Runtime,
@@ -11,6 +10,7 @@ import type {
   SandboxConfig,
   StreamOptions,
 } from "./runtime.ts";
+import { RuntimeError } from "./runtime.ts";
 import type { Bytes, Source } from "./stream.ts";
 
 export interface RuntimeUnderTest {
@@ -104,7 +104,7 @@ interface Pod {
   readonly sandboxId: string;
   readonly events: Source<RuntimeEvent>;
   /** Creates and starts a container of the pod. */
-  run(command: readonly string[], more?: Partial<ContainerConfig>): Promise<string>;
+  readonly run: (command: readonly string[], more?: Partial<ContainerConfig>) => Promise<string>;
 }
 
 export function runtimeContract(make: () => Promise<RuntimeUnderTest>): void {

@@ -2,8 +2,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { engineConfig, networkList, readEngineVersion } from "./engine-config.ts";
 import { processStartTime } from "./engine.ts";
+import { engineConfig, networkList, readEngineVersion } from "./engine-config.ts";
 import { finalName, importedNames } from "./load-image.ts";
 import { findTools, packageManager, packagesFor } from "./tools.ts";
 

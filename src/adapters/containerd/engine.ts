@@ -11,8 +11,8 @@ import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { engineConfig, networkList, readEngineVersion } from "./engine-config.ts";
 import type { EngineVersion, PodNetwork } from "./engine-config.ts";
+import { engineConfig, networkList, readEngineVersion } from "./engine-config.ts";
 import { cniDirectory, findProgram, searchPath } from "./tools.ts";
 
 export interface EngineOptions {

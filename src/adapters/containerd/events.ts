@@ -116,14 +116,14 @@ export function eventSource(
 
   return {
     next: async () => {
-      while (ready.length === 0 && !ended) {
+      for (;;) {
+        if (ready.length > 0) return ready.splice(0);
+        if (failure !== undefined) throw failure;
+        if (ended) return undefined;
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
       }
-      if (ready.length > 0) return ready.splice(0);
-      if (failure !== undefined) throw failure;
-      return undefined;
     },
     stop: () => {
       ended = true;

@@ -4,10 +4,17 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Network } from "#ports/network.ts";
-import { RpcError } from "#ports/rpc.ts";
 import type { Rpc, RpcDialer } from "#ports/rpc.ts";
-import { RuntimeError } from "#ports/runtime.ts";
+import { RpcError } from "#ports/rpc.ts";
 import type { Image, Runtime, RuntimeEvent } from "#ports/runtime.ts";
+import { RuntimeError } from "#ports/runtime.ts";
+import type {
+  WireContainer,
+  WireContainerStatus,
+  WireImage,
+  WireSandbox,
+  WireStats,
+} from "./cri-messages.ts";
 import {
   containerMessage,
   readContainer,
@@ -18,13 +25,6 @@ import {
   readStats,
   resourcesMessage,
   sandboxMessage,
-} from "./cri-messages.ts";
-import type {
-  WireContainer,
-  WireContainerStatus,
-  WireImage,
-  WireSandbox,
-  WireStats,
 } from "./cri-messages.ts";
 import { criProto, eventsProto } from "./cri-proto.ts";
 import { eventSource } from "./events.ts";
@@ -397,8 +397,7 @@ class ContainerdRuntime implements Runtime {
         return state !== "created";
       case "removed":
         return state === "gone";
-      case "created":
-      case "oom":
+      default:
         return true;
     }
   }

@@ -2,11 +2,12 @@
  * Sessions with containerd's streaming server: exec, attach and port-forward over SPDY/3.1, which,
  * unlike its websockets, can half-close standard input. Reads and writes the Network port.
  */
-import { SpdyConnection } from "#machinery/spdy/connection.ts";
+
 import type { SpdyStream } from "#machinery/spdy/connection.ts";
+import { SpdyConnection } from "#machinery/spdy/connection.ts";
 import type { HttpClient, Network } from "#ports/network.ts";
-import { RuntimeError } from "#ports/runtime.ts";
 import type { Session, StreamOptions } from "#ports/runtime.ts";
+import { RuntimeError } from "#ports/runtime.ts";
 import type { Bytes, Duplex, Source } from "#ports/stream.ts";
 
 const remoteCommandProtocol = "v4.channel.k8s.io";
@@ -61,7 +62,8 @@ export function exitCodeOf(text: string): number {
     const code = Number(field(cause, "message"));
     if (Number.isInteger(code)) return code;
   }
-  throw failed(String(field(status, "message") ?? text));
+  const message = field(status, "message");
+  throw failed(typeof message === "string" ? message : text);
 }
 
 /** containerd's streaming server, by the URLs that CRI's Exec, Attach and PortForward give. */

@@ -2,7 +2,7 @@
  * Pods' cgroups on Linux: made, limited, measured and removed in every hierarchy (version 1 and hybrid)
  * or in the one tree (version 2). Reads and writes below the mount points it is given.
  */
-import { mkdir, readFile, readdir, rmdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Host } from "#ports/host.ts";
 

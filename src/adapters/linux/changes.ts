@@ -2,8 +2,9 @@
  * Changes of a file or directory, by inotify (fs.watch), also when it is not there yet, goes away and
  * comes back, or is replaced by rename. Reads file facts only.
  */
-import { lstatSync, watch } from "node:fs";
+
 import type { FSWatcher, Stats } from "node:fs";
+import { lstatSync, watch } from "node:fs";
 import { basename, dirname } from "node:path";
 import type { Source } from "#ports/stream.ts";
 

@@ -3,14 +3,15 @@
  * inotify. Needs root for mounts, cgroups and owners; touches only the paths it is given.
  */
 import { execFile } from "node:child_process";
+import type { Stats } from "node:fs";
 import {
   chmod,
   lchown,
   lstat,
   mkdir,
   open,
-  readFile,
   readdir,
+  readFile,
   rename,
   rm,
   rmdir,
@@ -21,10 +22,9 @@ import {
 import { arch, availableParallelism, hostname, networkInterfaces, release } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import type { Stats } from "node:fs";
 import type { FileFacts, Host, HostFacts } from "#ports/host.ts";
-import { cgroupOf, readCgroupMounts } from "./cgroup.ts";
 import type { CgroupMounts } from "./cgroup.ts";
+import { cgroupOf, readCgroupMounts } from "./cgroup.ts";
 import { changesOf } from "./changes.ts";
 import {
   architectures,
@@ -227,7 +227,9 @@ async function command(program: string, args: readonly string[]): Promise<void> 
     await run(program, args);
   } catch (error) {
     const detail = error instanceof Error ? Reflect.get(error, "stderr") : undefined;
-    throw new Error(`${program} ${args.join(" ")} failed: ${String(detail ?? error).trim()}`);
+    throw new Error(`${program} ${args.join(" ")} failed: ${String(detail ?? error).trim()}`, {
+      cause: error,
+    });
   }
 }
 

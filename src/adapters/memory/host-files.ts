@@ -282,12 +282,13 @@ export class MemoryFiles {
     this.#watches.add(watch);
     return {
       next: async () => {
-        while (names.size === 0 && !stopped) {
+        for (;;) {
+          if (stopped) return undefined;
+          if (names.size > 0) break;
           await new Promise<void>((resolve) => {
             wake = resolve;
           });
         }
-        if (stopped) return undefined;
         const batch = names.size > namesMax ? [""] : [...names];
         names = new Set();
         return batch;

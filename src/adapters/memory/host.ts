@@ -6,8 +6,8 @@ import type { Clock } from "#ports/clock.ts";
 import type { CgroupLimits, Host, HostFacts } from "#ports/host.ts";
 import type { Random } from "#ports/random.ts";
 import type { Bytes } from "#ports/stream.ts";
-import { FileError, MemoryFiles } from "./host-files.ts";
 import type { FileNode } from "./host-files.ts";
+import { FileError, MemoryFiles } from "./host-files.ts";
 
 export interface MemoryHostOptions {
   readonly clock: Clock;

@@ -4,22 +4,21 @@
  */
 import { BytePipe } from "#machinery/byte-pipe.ts";
 import { formatMicroTime } from "#machinery/time.ts";
-import { RuntimeError } from "#ports/runtime.ts";
 import type {
   Container,
   ContainerConfig,
   ContainerStatus,
-  RuntimeEvent,
   Resources,
-  SandboxConfig,
+  RuntimeEvent,
   Session,
   StreamOptions,
 } from "#ports/runtime.ts";
+import { RuntimeError } from "#ports/runtime.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
 import type { MemoryHost } from "./host.ts";
-import { defaultExec } from "./runtime-programs.ts";
-import { SimulatedProcess } from "./runtime-process.ts";
 import type { ContainerFiles, Program, Surroundings } from "./runtime-process.ts";
+import { SimulatedProcess } from "./runtime-process.ts";
+import { defaultExec } from "./runtime-programs.ts";
 
 const outputBytesMax = 1024 * 1024;
 /** As containerd cuts lines (max_container_log_line_size). */

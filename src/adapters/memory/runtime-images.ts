@@ -1,7 +1,7 @@
 /** The simulated runtime's images: names without contents, except the references that an archive brings. */
 import { normalizeImageReference } from "#machinery/image-reference.ts";
-import { RuntimeError } from "#ports/runtime.ts";
 import type { Image } from "#ports/runtime.ts";
+import { RuntimeError } from "#ports/runtime.ts";
 import type { Bytes } from "#ports/stream.ts";
 import { sha256 } from "./sha256.ts";
 

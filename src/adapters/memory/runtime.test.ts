@@ -8,9 +8,9 @@ import type { Bytes, Duplex } from "#ports/stream.ts";
 import { SteppedClock } from "./clock.ts";
 import { MemoryHost } from "./host.ts";
 import { seededRandom } from "./random.ts";
+import { SimulatedRuntime } from "./runtime.ts";
 import type { ProgramRule, SimulatedProcess } from "./runtime-process.ts";
 import { parseScript } from "./runtime-programs.ts";
-import { SimulatedRuntime } from "./runtime.ts";
 
 const textOf = (bytes: Bytes | undefined): string => new TextDecoder().decode(bytes);
 const bytesOf = (text: string): Bytes => new TextEncoder().encode(text);
@@ -87,9 +87,9 @@ async function world(programs: readonly ProgramRule[] = [], seed = 1) {
     });
     watched.catch(() => undefined);
     await clock.settle();
-    for (let turn = 0; turn < 1000 && !over; turn++) {
+    for (let turn = 0; turn < 1000; turn++) {
       const ms = clock.nextMs();
-      if (ms === undefined) break;
+      if (over || ms === undefined) break;
       await clock.advance(ms);
     }
     return watched;

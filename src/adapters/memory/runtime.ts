@@ -3,10 +3,11 @@
  * the network port, with their logs in a memory host's files. Programs say how containers behave;
  * faults can be put in. Same seed, same run.
  */
+
+import { imageDomain } from "#machinery/image-reference.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Network } from "#ports/network.ts";
 import type { Random } from "#ports/random.ts";
-import { RuntimeError } from "#ports/runtime.ts";
 import type {
   ContainerConfig,
   Resources,
@@ -16,13 +17,13 @@ import type {
   Session,
   StreamOptions,
 } from "#ports/runtime.ts";
+import { RuntimeError } from "#ports/runtime.ts";
 import type { Bytes, Duplex, Source } from "#ports/stream.ts";
-import { imageDomain } from "#machinery/image-reference.ts";
 import type { MemoryHost } from "./host.ts";
 import { SimulatedContainer } from "./runtime-container.ts";
-import { SimulatedImages, archiveReferences } from "./runtime-images.ts";
-import { defaultProgram } from "./runtime-programs.ts";
+import { archiveReferences, SimulatedImages } from "./runtime-images.ts";
 import type { ProgramRule } from "./runtime-process.ts";
+import { defaultProgram } from "./runtime-programs.ts";
 
 type Text = Readonly<Record<string, string>>;
 

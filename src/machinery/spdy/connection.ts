@@ -7,8 +7,8 @@
  * connection's: while one stream's buffer is full, nothing more is read.
  */
 import { BytePipe } from "../byte-pipe.ts";
-import { FrameDecoder, FrameEncoder, SpdyError, resetStatus } from "./frames.ts";
 import type { Frame, SpdyHeaders } from "./frames.ts";
+import { FrameDecoder, FrameEncoder, resetStatus, SpdyError } from "./frames.ts";
 
 /** What a connection needs below it (the ports' Duplex is one). */
 export interface Transport {
@@ -246,8 +246,8 @@ export class SpdyConnection {
         // Ids of the client's pings are odd, of the server's even; the other side's are echoed.
         if ((frame.id % 2 === 1) !== this.#oddIds) this.sendSoon(frame);
         return undefined;
-      case "goAway":
-      case "other":
+      // goAway: the peer ends the connection itself. SETTINGS and WINDOW_UPDATE: see above.
+      default:
         return undefined;
     }
   }

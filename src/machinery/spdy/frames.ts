@@ -131,14 +131,10 @@ export class FrameEncoder {
           ...write32(frame.lastStreamId),
           ...write32(frame.status),
         ]);
-      case "data": {
-        const out = new Uint8Array(8 + frame.bytes.length);
-        out.set(write32(frame.streamId));
-        out.set(write32(frame.bytes.length), 4);
-        out[4] = frame.fin ? finFlag : 0;
-        out.set(frame.bytes, 8);
-        return out;
-      }
+      case "data":
+        return dataFrame(frame.streamId, frame.bytes, frame.fin);
+      default:
+        throw new Error("every frame that can be sent is encoded above");
     }
   }
 
@@ -146,6 +142,15 @@ export class FrameEncoder {
     const block = this.#deflater.deflate(encodeHeaders(headers));
     return joinBytes([control(number, flags, fixed, fixed.length + block.length), block]);
   }
+}
+
+function dataFrame(streamId: number, bytes: Uint8Array, fin: boolean): Uint8Array {
+  const out = new Uint8Array(8 + bytes.length);
+  out.set(write32(streamId));
+  out.set(write32(bytes.length), 4);
+  out[4] = fin ? finFlag : 0;
+  out.set(bytes, 8);
+  return out;
 }
 
 function control(number: number, flags: number, body: number[], length = body.length): Uint8Array {

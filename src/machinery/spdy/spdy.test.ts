@@ -1,11 +1,11 @@
-import { createDeflate, createInflate, constants } from "node:zlib";
 import type { Deflate, Inflate } from "node:zlib";
-import { expect, test } from "vitest";
+import { constants, createDeflate, createInflate } from "node:zlib";
 import fc from "fast-check";
-import { SpdyConnection } from "./connection.ts";
-import type { SpdyStream } from "./connection.ts";
-import { headerDictionary } from "./dictionary.ts";
+import { expect, test } from "vitest";
 import { joinBytes, pipePair } from "../byte-pipe.ts";
+import type { SpdyStream } from "./connection.ts";
+import { SpdyConnection } from "./connection.ts";
+import { headerDictionary } from "./dictionary.ts";
 import { FrameDecoder, FrameEncoder } from "./frames.ts";
 import { HeaderDeflater, HeaderInflater } from "./inflate.ts";
 

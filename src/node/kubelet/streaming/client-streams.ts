@@ -3,8 +3,8 @@
  * and the final status, whatever framing carries them (SPDY streams or websocket channels).
  */
 import { BytePipe, joinBytes } from "#machinery/byte-pipe.ts";
-import { SpdyConnection } from "#machinery/spdy/connection.ts";
 import type { SpdyStream } from "#machinery/spdy/connection.ts";
+import { SpdyConnection } from "#machinery/spdy/connection.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { StreamOptions } from "#ports/runtime.ts";
 import type { Bytes, Duplex } from "#ports/stream.ts";

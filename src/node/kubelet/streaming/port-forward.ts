@@ -3,17 +3,17 @@
  * tunnelled in a websocket) or websocket channels, each spliced to a port of the pod.
  */
 import { BytePipe } from "#machinery/byte-pipe.ts";
-import { SpdyConnection } from "#machinery/spdy/connection.ts";
 import type { SpdyStream } from "#machinery/spdy/connection.ts";
+import { SpdyConnection } from "#machinery/spdy/connection.ts";
 import { resetStatus } from "#machinery/spdy/frames.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { HttpRequest, HttpResponse } from "#ports/network.ts";
 import type { Bytes, Duplex } from "#ports/stream.ts";
-import { channelCodec, streamCreationMsMax } from "./client-streams.ts";
 import type { Writable } from "./client-streams.ts";
+import { channelCodec, streamCreationMsMax } from "./client-streams.ts";
 import { isTunnel, isWebSocket, negotiate, refusal } from "./negotiate.ts";
 import type { StreamingContext } from "./remote-command.ts";
-import { WebSocket, tunnel } from "./websocket.ts";
+import { tunnel, WebSocket } from "./websocket.ts";
 
 export interface PortForward {
   /** For messages. */

@@ -7,8 +7,8 @@ import type { Log } from "#ports/log.ts";
 import type { HttpRequest, HttpResponse } from "#ports/network.ts";
 import type { Session, StreamOptions } from "#ports/runtime.ts";
 import type { Duplex } from "#ports/stream.ts";
-import { overSpdy, overWebSocket, spdyProtocols, webSocketProtocols } from "./client-streams.ts";
 import type { ClientStreams, Readable, Writable } from "./client-streams.ts";
+import { overSpdy, overWebSocket, spdyProtocols, webSocketProtocols } from "./client-streams.ts";
 import { negotiate, refusal } from "./negotiate.ts";
 import { WebSocket } from "./websocket.ts";
 

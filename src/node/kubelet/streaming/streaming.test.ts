@@ -9,7 +9,7 @@ import type { HttpRequest } from "#ports/network.ts";
 import type { Session, StreamOptions } from "#ports/runtime.ts";
 import type { Bytes, Duplex } from "#ports/stream.ts";
 import { servePortForward } from "./port-forward.ts";
-import { SizeReader, readStreamOptions, serveRemoteCommand } from "./remote-command.ts";
+import { readStreamOptions, SizeReader, serveRemoteCommand } from "./remote-command.ts";
 import { sha1 } from "./sha1.ts";
 import { acceptKey } from "./websocket.ts";
 
