@@ -165,7 +165,7 @@ const conditionsOf = (pod: Pod): Record<string, string> =>
   Object.fromEntries((pod.status.conditions ?? []).map((one) => [one.type, one.status]));
 
 test("a node registers and becomes ready", async () => {
-  const { admin, settle, stop, clock } = await world();
+  const { admin, settle, stop, clock, events } = await world();
   const node = await settle(admin.get(Node, { name: "n1" }));
   const ready = node.status.conditions?.find((one) => one.type === "Ready");
   expect(ready).toMatchObject({
@@ -183,6 +183,13 @@ test("a node registers and becomes ready", async () => {
     "kubernetes.io/os": "linux",
     "kubernetes.io/arch": "amd64",
   });
+  expect(await events("n1")).toEqual([
+    "Normal NodeHasSufficientMemory: Node n1 status is now: NodeHasSufficientMemory",
+    "Normal NodeHasNoDiskPressure: Node n1 status is now: NodeHasNoDiskPressure",
+    "Normal NodeHasSufficientPID: Node n1 status is now: NodeHasSufficientPID",
+    "Normal Starting: Starting kubelet.",
+    "Normal NodeReady: Node n1 status is now: NodeReady",
+  ]);
   await clock.advance(60_000);
   const later = await settle(admin.get(Node, { name: "n1" }));
   expect(later.metadata.resourceVersion).toBe(node.metadata.resourceVersion);
