@@ -1,6 +1,7 @@
 /**
- * Cache: the objects of one kind by key, with indexes. What an informer fills and everybody in the process reads: the same
- * frozen objects as the server's where both share a process. Nobody but its informer writes it.
+ * Cache: the objects of one kind by key, with indexes. What an informer fills and everybody in the
+ * process reads: the same frozen objects as the server's where both share a process. Nobody but its
+ * informer writes it.
  */
 import { type ApiObject, keyOf, type Stored } from "#machinery/meta.ts";
 

@@ -1,4 +1,7 @@
-/** The client library against a real server in this process. The stories of the controllers run it on both transports. */
+/**
+ * The client library against a real server in this process. The stories of the controllers run it
+ * on both transports.
+ */
 import { afterEach, expect, test } from "vitest";
 import { SteppedClock } from "#adapters/memory/clock.ts";
 import { memoryCrypto } from "#adapters/memory/crypto.ts";

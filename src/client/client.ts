@@ -1,6 +1,7 @@
 /**
- * Client: typed verbs over a Handler. The same in process and over HTTPS: objects that come back are frozen and may be shared
- * with others; what goes in is copied. Every verb rejects with StatusError when the server refuses.
+ * Client: typed verbs over a Handler. The same in process and over HTTPS: objects that come back
+ * are frozen and may be shared with others; what goes in is copied. Every verb rejects with
+ * StatusError when the server refuses.
  */
 import type { ApiRequest, ApiResponse, Handler, User, WatchEvent } from "#api/request.ts";
 import type { Kind } from "#api/resource.ts";
@@ -86,7 +87,10 @@ const mediaTypes: Readonly<Record<PatchType, string>> = {
 
 type Query = readonly (readonly [string, string])[];
 
-/** The path of a collection, an object or a subresource. A namespaced kind without a namespace: all namespaces. */
+/**
+ * The path of a collection, an object or a subresource. A namespaced kind without a namespace: all
+ * namespaces.
+ */
 export function pathOf(
   kind: Kind,
   ref: { readonly namespace?: string; readonly name?: string; readonly subresource?: string },
@@ -142,8 +146,8 @@ function checkedEvents<T>(events: Source<WatchEvent>, stopped: () => void): Sour
 }
 
 /**
- * Upstream: items of a list come without apiVersion and kind when they were decoded from the wire; whoever handles them
- * wants to see them as they come from get.
+ * Upstream: items of a list come without apiVersion and kind when they were decoded from the wire;
+ * whoever handles them wants to see them as they come from get.
  */
 function withTypes<T extends ApiObject>(
   kind: Kind<T>,

@@ -1,7 +1,8 @@
 /**
- * Event recorder: what happened to an object, as core/v1 Events that `kubectl describe` shows. Repetitions become a count,
- * floods of like events one combined event, and beyond that they are dropped: upstream's correlation with its numbers.
- * Recording never waits and never fails its caller: events are written behind its back, one after another.
+ * Event recorder: what happened to an object, as core/v1 Events that `kubectl describe` shows.
+ * Repetitions become a count, floods of like events one combined event, and beyond that they are
+ * dropped: upstream's correlation with its numbers. Recording never waits and never fails its
+ * caller: events are written behind its back, one after another.
  */
 import { Event } from "#api/core/v1/event.ts";
 import type { ApiObject } from "#machinery/meta.ts";

@@ -1,7 +1,8 @@
 /**
- * Informer: a cache of one kind that follows the server: list, then watch from there, resume where a watch ended, list anew
- * when the server has forgotten (410), back off when it fails. Handlers are called in the order of the server's events,
- * after the cache has changed; they must be quick (put a key in a queue). Writes nothing.
+ * Informer: a cache of one kind that follows the server: list, then watch from there, resume where
+ * a watch ended, list anew when the server has forgotten (410), back off when it fails. Handlers
+ * are called in the order of the server's events, after the cache has changed; they must be quick
+ * (put a key in a queue). Writes nothing.
  */
 import type { WatchEvent } from "#api/request.ts";
 import type { Kind } from "#api/resource.ts";
@@ -31,7 +32,9 @@ export interface Informer<T extends ApiObject> extends Lister<T> {
   readonly isSynced: boolean;
   /** Everything up to this resource version has been seen. */
   readonly revision: bigint;
-  /** Called once when the revision reaches `revision`, at once if it has. The result takes it back. */
+  /**
+   * Called once when the revision reaches `revision`, at once if it has. The result takes it back.
+   */
   whenSeen(revision: bigint, run: () => void): () => void;
   stop(): void;
 }
@@ -49,7 +52,10 @@ export interface InformerPorts {
   readonly log: Log;
 }
 
-/** Upstream's reflector: 0.8 s … 30 s, doubled, with jitter up to once again, forgotten after two quiet minutes. */
+/**
+ * Upstream's reflector: 0.8 s … 30 s, doubled, with jitter up to once again, forgotten after two
+ * quiet minutes.
+ */
 const backoffMsMin = 800;
 const backoffMsMax = 30_000;
 const backoffResetMs = 120_000;
@@ -135,7 +141,8 @@ class Reflector<T extends ApiObject> extends Cache<T> implements Informer<T> {
     this.#version = version;
     if (!/^\d+$/.test(version)) return;
     const revision = BigInt(version);
-    // A store that was restored to an earlier state starts over; so do we, with the list that told us.
+    // A store that was restored to an earlier state starts over; so do we, with the list that told
+    // us.
     this.revision = revision;
     for (const wait of this.#waits) {
       if (wait.revision > revision) continue;
@@ -144,7 +151,9 @@ class Reflector<T extends ApiObject> extends Cache<T> implements Informer<T> {
     }
   }
 
-  /** A handler that throws is a bug of its owner; it must not take the cache of all others with it. */
+  /**
+   * A handler that throws is a bug of its owner; it must not take the cache of all others with it.
+   */
   #tell(run: () => void): void {
     try {
       run();

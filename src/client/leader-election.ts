@@ -1,7 +1,8 @@
 /**
- * Leader election: of several who run the same loop one at a time holds a Lease and works. Reads and writes that Lease and
- * nothing else. A holder that cannot renew in time stops by itself before anyone else may take over; how long a Lease was
- * seen unchanged is measured by this process's own monotonic clock, so clocks need not agree.
+ * Leader election: of several who run the same loop one at a time holds a Lease and works. Reads
+ * and writes that Lease and nothing else. A holder that cannot renew in time stops by itself before
+ * anyone else may take over; how long a Lease was seen unchanged is measured by this process's own
+ * monotonic clock, so clocks need not agree.
  */
 import { Lease } from "#api/coordination/v1/lease.ts";
 import type { Stored } from "#machinery/meta.ts";
@@ -18,7 +19,9 @@ export interface LeaderElectionOptions {
   /** Unique among the candidates. */
   readonly identity: string;
   readonly onStarted: () => void;
-  /** Work must have stopped when this returns. Never without onStarted; onStarted may follow again. */
+  /**
+   * Work must have stopped when this returns. Never without onStarted; onStarted may follow again.
+   */
   readonly onStopped: () => void;
   readonly onNewLeader?: (identity: string) => void;
   readonly recorder?: EventRecorder;

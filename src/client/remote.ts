@@ -1,6 +1,7 @@
 /**
- * The remote transport: a Handler that speaks HTTP with an API server: JSON both ways, watches as lines of JSON, upgrades
- * handed through. Reads nothing but the answers; objects come frozen, as the direct transport gives them.
+ * The remote transport: a Handler that speaks HTTP with an API server: JSON both ways, watches as
+ * lines of JSON, upgrades handed through. Reads nothing but the answers; objects come frozen, as
+ * the direct transport gives them.
  */
 import type { ApiRequest, ApiResponse, Content, Handler, WatchEvent } from "#api/request.ts";
 import { deepFreeze } from "#machinery/object.ts";
@@ -55,7 +56,9 @@ async function whole(body: Source<Bytes>): Promise<Bytes> {
   return bytes;
 }
 
-/** Lines of JSON to events. A line may arrive in any number of pieces; a cut last line is dropped. */
+/**
+ * Lines of JSON to events. A line may arrive in any number of pieces; a cut last line is dropped.
+ */
 export function decodeWatch(body: Source<Bytes>): Source<WatchEvent> {
   const decoder = new TextDecoder();
   let pieces: string[] = [];

@@ -1,7 +1,8 @@
 /**
- * WorkQueue: keys that want work. `waiting` is the order, `dirty` is who wants work (a key is there once, however often it was
- * added), `processing` is who is being worked on: added meanwhile, a key is queued again when it is done. Never two workers on
- * one key. Bounded by the number of distinct keys, which is the number of objects its owner caches.
+ * WorkQueue: keys that want work. `waiting` is the order, `dirty` is who wants work (a key is there
+ * once, however often it was added), `processing` is who is being worked on: added meanwhile, a key
+ * is queued again when it is done. Never two workers on one key. Bounded by the number of distinct
+ * keys, which is the number of objects its owner caches.
  */
 import type { Clock } from "#ports/clock.ts";
 
@@ -21,7 +22,10 @@ export const defaultLimits: WorkQueueLimits = {
   retriesBurst: 100,
 };
 
-/** A bucket that refills with time; `reserve` says how long to wait for its token, which may be in debt. */
+/**
+ * A bucket that refills with time; `reserve` says how long to wait for its token, which may be in
+ * debt.
+ */
 export class TokenBucket {
   readonly #clock: Clock;
   readonly #perMs: number;

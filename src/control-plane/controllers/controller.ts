@@ -1,7 +1,8 @@
 /**
- * The shape of a controller, and what the runner hands it. Most are a level-triggered loop around one kind: `reconcile` gets
- * the object as the cache has it, never an event, and brings the world a step closer to it. The few that are something else
- * (a graph, a monitor) give `start` themselves; the list in index.ts can't tell.
+ * The shape of a controller, and what the runner hands it. Most are a level-triggered loop around
+ * one kind: `reconcile` gets the object as the cache has it, never an event, and brings the world a
+ * step closer to it. The few that are something else (a graph, a monitor) give `start` themselves;
+ * the list in index.ts can't tell.
  */
 import type { Kind } from "#api/resource.ts";
 import { apiVersionOf } from "#api/resource.ts";
@@ -71,9 +72,13 @@ export interface ReconcileContext {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Speaks as this controller. Its writes are waited for in the cache before the key's next pass. */
+  /**
+   * Speaks as this controller. Its writes are waited for in the cache before the key's next pass.
+   */
   readonly client: Client;
-  /** The shared cache of a kind that this controller names in reconciles, owns, watches or reads. */
+  /**
+   * The shared cache of a kind that this controller names in reconciles, owns, watches or reads.
+   */
   cache<T extends ApiObject>(kind: Kind<T>): Lister<T>;
   event(
     object: ApiObject | ObjectReference,
@@ -82,8 +87,8 @@ export interface ReconcileContext {
     message: string,
   ): void;
   /**
-   * The objects that this owner manages: its own, plus matching orphans (adopted), minus its own that no longer match
-   * (released). `candidates`: all that could be either.
+   * The objects that this owner manages: its own, plus matching orphans (adopted), minus its own
+   * that no longer match (released). `candidates`: all that could be either.
    */
   claim<T extends ApiObject>(
     kind: Kind<T>,
@@ -92,8 +97,8 @@ export interface ReconcileContext {
     matches: (object: Stored<T>) => boolean,
   ): Promise<readonly Stored<T>[]>;
   /**
-   * Creates in batches that double from one as long as all succeed, so that a hopeless thousand costs one refusal. Gives
-   * what was created, and the first refusal.
+   * Creates in batches that double from one as long as all succeed, so that a hopeless thousand
+   * costs one refusal. Gives what was created, and the first refusal.
    */
   createEach<T extends ApiObject>(
     kind: Kind<T>,
@@ -142,7 +147,10 @@ export interface ControllerDefinition<T extends ApiObject> {
   readonly reconciles: Kind<T>;
   /** Kinds whose objects name one of ours as their controller: their events concern that owner. */
   readonly owns?: readonly Kind[];
-  /** Whether an owner would adopt an orphan of a kind that it owns; without it orphans concern nobody. */
+  /**
+   * Whether an owner would adopt an orphan of a kind that it owns; without it orphans concern
+   * nobody.
+   */
   readonly adopts?: (owner: Stored<T>, orphan: Stored<ApiObject>) => boolean;
   readonly watches?: readonly Watch[];
   /** Kinds that are only looked up. */
@@ -150,7 +158,9 @@ export interface ControllerDefinition<T extends ApiObject> {
   readonly indexes?: readonly Index[];
   /** How many keys at once; default 5. */
   readonly workers?: number;
-  /** How often a key may fail before it is left alone until its next event; undefined: without end. */
+  /**
+   * How often a key may fail before it is left alone until its next event; undefined: without end.
+   */
   readonly retriesMax?: number;
   readonly reconcile: (object: Stored<T>, context: ReconcileContext) => Promise<Outcome | void>;
   /** The key's object is not there any more. */

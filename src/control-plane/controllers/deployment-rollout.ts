@@ -1,6 +1,7 @@
 /**
- * The arithmetic of a rollout: which of a Deployment's ReplicaSets is the new one, how many replicas each should have next.
- * Works on drafts, which the controller writes where they differ from what is stored. Pure.
+ * The arithmetic of a rollout: which of a Deployment's ReplicaSets is the new one, how many
+ * replicas each should have next. Works on drafts, which the controller writes where they differ
+ * from what is stored. Pure.
  */
 import type { Deployment } from "#api/apps/v1/deployment.ts";
 import type { ReplicaSet } from "#api/apps/v1/replicaset.ts";
@@ -17,7 +18,9 @@ export const hashLabel = "pod-template-hash";
 
 /** A ReplicaSet and what is to become of it. */
 export interface Draft {
-  /** As stored; of one that is still to be created: as it will be, with an empty uid and no status. */
+  /**
+   * As stored; of one that is still to be created: as it will be, with an empty uid and no status.
+   */
   readonly replicaSet: Stored<ReplicaSet>;
   replicas: number;
   minReadySeconds: number;
@@ -104,7 +107,10 @@ export const staysBehind = (annotation: string): boolean => notCopied.has(annota
 
 const historyLengthMax = 2000;
 
-/** Annotations of the new ReplicaSet: the Deployment's, its revision, and the revisions that it had before. */
+/**
+ * Annotations of the new ReplicaSet: the Deployment's, its revision, and the revisions that it had
+ * before.
+ */
 export function annotateNew(deployment: Deployment, draft: Draft, revision: number): void {
   const { annotations } = draft;
   for (const [key, value] of Object.entries(deployment.metadata.annotations ?? {})) {
@@ -128,7 +134,10 @@ export function annotateSize(deployment: Deployment, draft: Draft): void {
   draft.annotations[maxReplicasAnnotation] = String(desired + maxSurgeOf(deployment));
 }
 
-/** Gives whether the size changes. `force`: the annotations are brought up to date even if it does not. */
+/**
+ * Gives whether the size changes. `force`: the annotations are brought up to date even if it does
+ * not.
+ */
 export function scaleTo(
   deployment: Deployment,
   draft: Draft,
@@ -221,7 +230,10 @@ const isSaturated = (deployment: Deployment, draft: Draft): boolean => {
   );
 };
 
-/** The Deployment was scaled: spread the difference over the ReplicaSets that run, in proportion to their sizes. */
+/**
+ * The Deployment was scaled: spread the difference over the ReplicaSets that run, in proportion to
+ * their sizes.
+ */
 export function scaleProportionally(
   deployment: Deployment,
   fresh: Draft | undefined,

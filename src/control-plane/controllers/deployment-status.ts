@@ -1,4 +1,7 @@
-/** What a Deployment's status says of its ReplicaSets: counts, and the conditions that `kubectl rollout status` waits for. Pure. */
+/**
+ * What a Deployment's status says of its ReplicaSets: counts, and the conditions that `kubectl
+ * rollout status` waits for. Pure.
+ */
 import type { Deployment } from "#api/apps/v1/deployment.ts";
 import type { ReplicaSet } from "#api/apps/v1/replicaset.ts";
 import type { DeploymentCondition, DeploymentStatus } from "#api/generated/apps/v1.ts";
@@ -47,7 +50,8 @@ function terminatingReplicas(drafts: readonly Draft[]): number | undefined {
   let total = 0;
   for (const { replicaSet } of drafts) {
     const { observedGeneration = 0, terminatingReplicas: here } = replicaSet.status;
-    // One that its controller has not looked at yet has no Pods; one without the figure spoils the sum.
+    // One that its controller has not looked at yet has no Pods; one without the figure spoils the
+    // sum.
     if (here === undefined && observedGeneration > 0) return undefined;
     total += here ?? 0;
   }
@@ -123,7 +127,10 @@ function hasTimedOut(condition: DeploymentCondition | undefined, limitMs: number
   return (parseTime(condition.lastUpdateTime) ?? 0) + limitMs < now;
 }
 
-/** The status of a rollout under way: base, progress against its deadline, and what keeps ReplicaSets from their Pods. */
+/**
+ * The status of a rollout under way: base, progress against its deadline, and what keeps
+ * ReplicaSets from their Pods.
+ */
 export function rolloutStatus(
   deployment: Stored<Deployment>,
   fresh: Draft | undefined,
@@ -186,7 +193,9 @@ function withReplicaFailure(
   return withCondition(conditions, { type, status, reason, message }, now);
 }
 
-/** When to look again whether a rollout that stands still has run out of time; Infinity: no need. */
+/**
+ * When to look again whether a rollout that stands still has run out of time; Infinity: no need.
+ */
 export function deadlineInMs(
   deployment: Stored<Deployment>,
   status: DeploymentStatus,

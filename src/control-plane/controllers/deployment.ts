@@ -1,7 +1,8 @@
 /**
- * Deployment controller: moves a Deployment's Pods from one template to the next, and keeps the past ones for rollback. Reads
- * Deployments, ReplicaSets and (for Recreate) Pods; writes ReplicaSets and the Deployment's status and revision. Never touches
- * a Pod: that is the ReplicaSet controller's business.
+ * Deployment controller: moves a Deployment's Pods from one template to the next, and keeps the
+ * past ones for rollback. Reads Deployments, ReplicaSets and (for Recreate) Pods; writes
+ * ReplicaSets and the Deployment's status and revision. Never touches a Pod: that is the ReplicaSet
+ * controller's business.
  */
 import { Deployment } from "#api/apps/v1/deployment.ts";
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
@@ -59,7 +60,10 @@ import { templateHash } from "./template-hash.ts";
 const nameLengthMax = 253;
 const noHistoryLimit = 2 ** 31 - 1;
 
-/** What one pass does: at most one ReplicaSet is created, some are changed, some removed; then the status. */
+/**
+ * What one pass does: at most one ReplicaSet is created, some are changed, some removed; then the
+ * status.
+ */
 export interface DeploymentPlan {
   readonly create?: New<ReplicaSet>;
   readonly change: readonly Draft[];
@@ -383,7 +387,10 @@ async function create(
   return true;
 }
 
-/** The name is taken: by ourselves a moment ago, or by another template of the same hash; then the next hash is another. */
+/**
+ * The name is taken: by ourselves a moment ago, or by another template of the same hash; then the
+ * next hash is another.
+ */
 async function settleCollision(
   deployment: Stored<Deployment>,
   replicaSet: New<ReplicaSet>,
@@ -418,7 +425,9 @@ async function change(
   context.event(deployment, "Normal", "ScalingReplicaSet", message);
 }
 
-/** Upstream: the annotation by which the retired extensions/v1beta1 API still asks for a rollback. */
+/**
+ * Upstream: the annotation by which the retired extensions/v1beta1 API still asks for a rollback.
+ */
 function rollbackTarget(deployment: Deployment): number | undefined {
   const text = deployment.metadata.annotations?.[rollbackAnnotation] ?? "";
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;

@@ -1,4 +1,7 @@
-/** What the API server serves, asked of it: for controllers that work on kinds they do not know. Reads discovery only. */
+/**
+ * What the API server serves, asked of it: for controllers that work on kinds they do not know.
+ * Reads discovery only.
+ */
 import type { Kind } from "#api/resource.ts";
 import type { Client } from "#client/client.ts";
 import { StatusError } from "#machinery/status-error.ts";

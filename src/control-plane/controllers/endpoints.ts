@@ -1,6 +1,7 @@
 /**
- * Endpoints controller: the older, single object that says which addresses stand behind a Service, for clients that still read it.
- * Reads Services and Pods; writes Endpoints named after Services with a selector.
+ * Endpoints controller: the older, single object that says which addresses stand behind a Service,
+ * for clients that still read it. Reads Services and Pods; writes Endpoints named after Services
+ * with a selector.
  */
 import { Endpoints } from "#api/core/v1/endpoints.ts";
 import { Pod } from "#api/core/v1/pod.ts";

@@ -1,4 +1,7 @@
-/** Which EndpointSlices a Service should have, given its Pods and the slices that are there; touches as few as it can. Pure. */
+/**
+ * Which EndpointSlices a Service should have, given its Pods and the slices that are there; touches
+ * as few as it can. Pure.
+ */
 import type { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
 import type { Node } from "#api/core/v1/node.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
@@ -232,7 +235,10 @@ function sliceWriter(service: Stored<Service>, triggered: string | undefined): S
   };
 }
 
-/** Keeps every endpoint in the slice where it is; what is new goes first into slices that change anyway. */
+/**
+ * Keeps every endpoint in the slice where it is; what is new goes first into slices that change
+ * anyway.
+ */
 function planGroup(
   group: Group,
   existing: readonly Stored<EndpointSlice>[],

@@ -1,6 +1,7 @@
 /**
- * EndpointSlice controller: tells, for every Service with a selector, which addresses stand behind it. Reads Services, Pods and
- * Nodes (for zones); writes EndpointSlices that carry its mark, and leaves all others alone.
+ * EndpointSlice controller: tells, for every Service with a selector, which addresses stand behind
+ * it. Reads Services, Pods and Nodes (for zones); writes EndpointSlices that carry its mark, and
+ * leaves all others alone.
  */
 import { Node } from "#api/core/v1/node.ts";
 import { Pod } from "#api/core/v1/pod.ts";

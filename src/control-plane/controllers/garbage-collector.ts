@@ -1,7 +1,8 @@
 /**
- * Garbage collector: deletes what has lost all its owners; carries out foreground deletion (dependents first) and orphaning
- * (dependents set free). Watches every kind that can be deleted; reads an object anew from the server before it acts on it, since
- * its graph may be behind; writes owner references and finalizers, and deletes.
+ * Garbage collector: deletes what has lost all its owners; carries out foreground deletion
+ * (dependents first) and orphaning (dependents set free). Watches every kind that can be deleted;
+ * reads an object anew from the server before it acts on it, since its graph may be behind; writes
+ * owner references and finalizers, and deletes.
  */
 import type { Kind } from "#api/resource.ts";
 import { apiVersionOf } from "#api/resource.ts";
@@ -24,7 +25,10 @@ import {
 
 const workersMax = 20;
 const discoveryRetryMs = 5_000;
-/** How many owners that were found missing are remembered, so that their dependents need not all ask. */
+/**
+ * How many owners that were found missing are remembered, so that their dependents need not all
+ * ask.
+ */
 const absentMax = 500;
 /** Upstream: events are too many, and own nothing. */
 const ignored = new Set(["/events", "events.k8s.io/events"]);
@@ -380,7 +384,10 @@ class Collector implements Running {
   }
 }
 
-/** Upstream: name, kind and group must agree too, else the reference is wrong and the server is asked. */
+/**
+ * Upstream: name, kind and group must agree too, else the reference is wrong and the server is
+ * asked.
+ */
 const matchesReference = (entry: Entry, owner: OwnerReference): boolean =>
   entry.name === owner.name &&
   entry.kind.kind === owner.kind &&

@@ -40,13 +40,17 @@ export const controllers: readonly Controller[] = [
 ];
 
 export interface ControllersOptions {
-  /** Upstream's names: "system:kube-controller-manager", "system:serviceaccount:kube-system:NAME". */
+  /**
+   * Upstream's names: "system:kube-controller-manager", "system:serviceaccount:kube-system:NAME".
+   */
   readonly clientFor: (identity: string) => Client;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly settings?: Partial<ControllerSettings>;
-  /** Shared with others in the process; stays running when the controllers stop. Default: their own. */
+  /**
+   * Shared with others in the process; stays running when the controllers stop. Default: their own.
+   */
   readonly informers?: Informers;
   /** Default: all. */
   readonly controllers?: readonly Controller[];

@@ -1,6 +1,7 @@
 /**
- * Namespace controller: empties a namespace that is being deleted, says in its conditions what is still there, and lets it go
- * when nothing is. Reads Namespaces and discovery; deletes everything in the namespace, whatever kinds there are.
+ * Namespace controller: empties a namespace that is being deleted, says in its conditions what is
+ * still there, and lets it go when nothing is. Reads Namespaces and discovery; deletes everything
+ * in the namespace, whatever kinds there are.
  */
 import { Namespace } from "#api/core/v1/namespace.ts";
 import { Pod } from "#api/core/v1/pod.ts";

@@ -1,4 +1,7 @@
-/** Node IPAM: gives every node a block of the cluster's Pod addresses. Reads and writes Nodes (spec.podCIDR) only. */
+/**
+ * Node IPAM: gives every node a block of the cluster's Pod addresses. Reads and writes Nodes
+ * (spec.podCIDR) only.
+ */
 import { Node } from "#api/core/v1/node.ts";
 import { cidrsOverlap, formatCidr, nthSubnet, parseCidr, type Cidr } from "#machinery/ip.ts";
 import type { Controller } from "./controller.ts";

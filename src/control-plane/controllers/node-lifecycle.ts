@@ -1,8 +1,9 @@
 /**
- * Node lifecycle controller: notices when a node falls silent (no Lease renewed, no status posted), says so in its conditions,
- * and taints it so that nobody goes there and, at a bounded rate, those who are there leave. Reads Nodes, their Leases and Pods;
- * writes Nodes' conditions and taints, and the Ready condition of Pods on silent nodes. Silence is measured by this process's
- * own monotonic clock.
+ * Node lifecycle controller: notices when a node falls silent (no Lease renewed, no status posted),
+ * says so in its conditions, and taints it so that nobody goes there and, at a bounded rate, those
+ * who are there leave. Reads Nodes, their Leases and Pods; writes Nodes' conditions and taints, and
+ * the Ready condition of Pods on silent nodes. Silence is measured by this process's own monotonic
+ * clock.
  */
 import { Lease } from "#api/coordination/v1/lease.ts";
 import { Node } from "#api/core/v1/node.ts";
@@ -204,7 +205,10 @@ const zoneOf = (node: Node): string => {
   return `${labels["topology.kubernetes.io/region"] ?? ""}/${labels["topology.kubernetes.io/zone"] ?? ""}`;
 };
 
-/** How fast a zone's nodes may be given up. None at all when every zone is down: then it is more likely we who are cut off. */
+/**
+ * How fast a zone's nodes may be given up. None at all when every zone is down: then it is more
+ * likely we who are cut off.
+ */
 export function taintRate(nodes: Iterable<Node>, zone: string): number {
   const zones = new Map<string, { ready: number; unready: number }>();
   for (const node of nodes) {

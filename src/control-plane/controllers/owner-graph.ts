@@ -1,4 +1,7 @@
-/** Who owns whom: every object that the collector watches, by uid, with its dependents. Pure data; told of changes, asked for consequences. */
+/**
+ * Who owns whom: every object that the collector watches, by uid, with its dependents. Pure data;
+ * told of changes, asked for consequences.
+ */
 import type { ApiObject, OwnerReference, Stored } from "#machinery/meta.ts";
 import type { DiscoveredKind } from "./discovery.ts";
 
@@ -19,7 +22,10 @@ export interface Entry {
   orphaning: boolean;
 }
 
-/** Owners of an object that itself was not seen yet: their dependents wait here under the owner's uid. */
+/**
+ * Owners of an object that itself was not seen yet: their dependents wait here under the owner's
+ * uid.
+ */
 export class OwnerGraph {
   readonly #entries = new Map<string, Entry>();
   readonly #waiting = new Map<string, Set<Entry>>();

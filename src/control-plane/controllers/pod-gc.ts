@@ -1,6 +1,7 @@
 /**
- * Pod garbage collector: removes Pods that nobody else will: bound to a node that is gone, deleted before they had a node, stuck
- * on a node declared out of service, or ended and too many. Reads Pods and Nodes; deletes Pods.
+ * Pod garbage collector: removes Pods that nobody else will: bound to a node that is gone, deleted
+ * before they had a node, stuck on a node declared out of service, or ended and too many. Reads
+ * Pods and Nodes; deletes Pods.
  */
 import { Node } from "#api/core/v1/node.ts";
 import { Pod } from "#api/core/v1/pod.ts";

@@ -1,6 +1,7 @@
 /**
- * ReplicaSet controller: keeps as many Pods alive as `spec.replicas` asks for. Reads ReplicaSets and Pods; writes Pods, their
- * owner references, and the ReplicaSet's status. Never looks at Nodes: where a Pod runs is the scheduler's business.
+ * ReplicaSet controller: keeps as many Pods alive as `spec.replicas` asks for. Reads ReplicaSets
+ * and Pods; writes Pods, their owner references, and the ReplicaSet's status. Never looks at Nodes:
+ * where a Pod runs is the scheduler's business.
  */
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
 import { Pod } from "#api/core/v1/pod.ts";
@@ -149,7 +150,10 @@ function restarts(pod: Pod): readonly [number, number] {
   return [Math.max(0, ...regular), Math.max(0, ...sidecar)];
 }
 
-/** Upstream: ages count by their power of two (in nanoseconds), so that a Pod a little younger is not always the victim. */
+/**
+ * Upstream: ages count by their power of two (in nanoseconds), so that a Pod a little younger is
+ * not always the victim.
+ */
 const ageRank = (since: number, now: number): number =>
   now > since ? Math.trunc(Math.log2((now - since) * 1e6)) : -1;
 
@@ -159,7 +163,10 @@ const compareAge = (a: Pod, b: Pod, sinceA: number, sinceB: number, now: number)
   return (a.metadata.uid ?? "") < (b.metadata.uid ?? "") ? -1 : 1;
 };
 
-/** Whom to part with first: those that have done the least, cost the least, and stand closest together. */
+/**
+ * Whom to part with first: those that have done the least, cost the least, and stand closest
+ * together.
+ */
 export function byDeletionOrder(
   pods: readonly Stored<Pod>[],
   related: readonly Stored<Pod>[],

@@ -1,4 +1,7 @@
-/** Root CA publisher: every namespace has the cluster's CA in a ConfigMap, so that Pods can trust the API server. */
+/**
+ * Root CA publisher: every namespace has the cluster's CA in a ConfigMap, so that Pods can trust
+ * the API server.
+ */
 import { ConfigMap } from "#api/core/v1/configmap.ts";
 import { Namespace } from "#api/core/v1/namespace.ts";
 import { isStatus } from "#machinery/status-error.ts";

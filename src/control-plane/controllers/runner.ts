@@ -1,7 +1,7 @@
 /**
- * The runner: turns a definition into a running loop. Here and nowhere else: which event means which key, the retry switch,
- * adoption, slow-start batches, and the barrier that keeps a pass from acting on a cache that has not yet seen what the last
- * pass wrote.
+ * The runner: turns a definition into a running loop. Here and nowhere else: which event means
+ * which key, the retry switch, adoption, slow-start batches, and the barrier that keeps a pass from
+ * acting on a cache that has not yet seen what the last pass wrote.
  */
 import { apiVersionOf, type Kind } from "#api/resource.ts";
 import { type Lister, namespaceIndex } from "#client/cache.ts";
@@ -24,7 +24,10 @@ import {
   type Running,
 } from "./controller.ts";
 
-/** After this a pass goes on with what the cache shows; a watch that is so late is broken and will be listed anew. */
+/**
+ * After this a pass goes on with what the cache shows; a watch that is so late is broken and will
+ * be listed anew.
+ */
 const barrierMsMax = 30_000;
 /** Writes of one pass that go out together. */
 const batchMax = 500;
@@ -117,7 +120,9 @@ class Loop<T extends ApiObject> implements Running {
     return known as unknown as Lister<K>;
   }
 
-  /** An event of an owned object concerns its owner; an orphan's concerns all who might adopt it. */
+  /**
+   * An event of an owned object concerns its owner; an orphan's concerns all who might adopt it.
+   */
   #followOwned(kind: Kind): void {
     const { reconciles, adopts } = this.#definition;
     const add = (object: Stored<ApiObject>) => {
@@ -280,7 +285,10 @@ class Barrier {
     const late = this.#world.clock.monotonicMs() - this.#atMs >= barrierMsMax;
     return late || (this.#seesWritten() && this.#seesDeleted());
   }
-  /** False: nothing to wait for. Else `run` is called once when there is nothing to wait for any more. */
+  /**
+   * False: nothing to wait for. Else `run` is called once when there is nothing to wait for any
+   * more.
+   */
   wait(run: () => void): boolean {
     if (this.clear) return false;
     if (this.#ends.length > 0) return true;
@@ -370,7 +378,8 @@ async function claim<T extends ApiObject>(
     }
     if (ending || object.metadata.deletionTimestamp !== undefined || !matches(object)) continue;
     if (namespace !== undefined && object.metadata.namespace !== namespace) continue;
-    // The cache may be behind: adopting for an owner that is being deleted would lose the orphan to the collector.
+    // The cache may be behind: adopting for an owner that is being deleted would lose the orphan to
+    // the collector.
     mayAdopt ??= await isAlive(client, ownerKind, owner);
     if (!mayAdopt) continue;
     const adopted = await adopt(client, kind, ref, object, controllerReference(ownerKind, owner));

@@ -1,4 +1,7 @@
-/** What the two endpoint controllers share: which Services a Pod concerns, what of a Pod matters to them, when it changed. */
+/**
+ * What the two endpoint controllers share: which Services a Pod concerns, what of a Pod matters to
+ * them, when it changed.
+ */
 import type { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
 import { namespaceIndex } from "#client/cache.ts";
@@ -28,7 +31,10 @@ const matters = (pod: Pod) => ({
 export const changesEndpoints = (pod: Pod, old: Pod): boolean =>
   !equalObjects(matters(pod), matters(old));
 
-/** When things last changed, by Service: so that the annotation names only changes that no earlier pass has answered to. */
+/**
+ * When things last changed, by Service: so that the annotation names only changes that no earlier
+ * pass has answered to.
+ */
 export class Triggers {
   readonly #seen = new Map<string, ReadonlyMap<string, number>>();
   /** The earliest change that is new. */

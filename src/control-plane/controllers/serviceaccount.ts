@@ -1,4 +1,7 @@
-/** ServiceAccount controller: every namespace has a ServiceAccount named default. Reads Namespaces; writes nothing else. */
+/**
+ * ServiceAccount controller: every namespace has a ServiceAccount named default. Reads Namespaces;
+ * writes nothing else.
+ */
 import { Namespace } from "#api/core/v1/namespace.ts";
 import { ServiceAccount } from "#api/core/v1/serviceaccount.ts";
 import { isStatus } from "#machinery/status-error.ts";

@@ -1,4 +1,7 @@
-/** The whole control plane in one process on a stepped clock: server, controllers, scheduler, and kubelets that say yes to everything. */
+/**
+ * The whole control plane in one process on a stepped clock: server, controllers, scheduler, and
+ * kubelets that say yes to everything.
+ */
 import { afterEach, expect, test } from "vitest";
 import { SteppedClock } from "#adapters/memory/clock.ts";
 import { memoryCrypto } from "#adapters/memory/crypto.ts";

@@ -1,6 +1,6 @@
 /**
- * Taint eviction controller: deletes Pods from nodes with NoExecute taints that they do not tolerate, or no longer. Reads Pods and
- * Nodes; deletes Pods.
+ * Taint eviction controller: deletes Pods from nodes with NoExecute taints that they do not
+ * tolerate, or no longer. Reads Pods and Nodes; deletes Pods.
  */
 import { Node } from "#api/core/v1/node.ts";
 import { Pod } from "#api/core/v1/pod.ts";
@@ -17,7 +17,9 @@ import { defineController } from "./runner.ts";
 const noExecute = (node: Node): readonly Taint[] =>
   (node.spec.taints ?? []).filter((taint) => taint.effect === "NoExecute");
 
-/** How long the Pod may stay under these taints, in milliseconds: 0 not at all, Infinity for ever. */
+/**
+ * How long the Pod may stay under these taints, in milliseconds: 0 not at all, Infinity for ever.
+ */
 export function staysMs(pod: Pod, taints: readonly Taint[]): number {
   const tolerations = pod.spec.tolerations ?? [];
   if (!taints.every((taint) => isTolerated(taint, tolerations))) return 0;

@@ -1,4 +1,7 @@
-/** The short hash that tells a Deployment's ReplicaSets apart: stable for equal templates, in upstream's alphabet. Pure. */
+/**
+ * The short hash that tells a Deployment's ReplicaSets apart: stable for equal templates, in
+ * upstream's alphabet. Pure.
+ */
 import type { PodTemplateSpec } from "#api/generated/core/v1.ts";
 import { safeEncode } from "#machinery/names.ts";
 import { sortedKeys } from "#machinery/object.ts";

@@ -1,4 +1,7 @@
-/** One scheduling cycle: from a Pod and the picture of the cluster to a node, or to the reasons why none will do. Pure. */
+/**
+ * One scheduling cycle: from a Pod and the picture of the cluster to a node, or to the reasons why
+ * none will do. Pure.
+ */
 import type { Random } from "#ports/random.ts";
 import type { NodeInfo } from "./node-info.ts";
 import { isRejection, type Plugin, type Rejection, type SchedulerView } from "./plugin.ts";
@@ -14,7 +17,10 @@ export type Decision =
       readonly rejectedBy: ReadonlySet<string>;
     };
 
-/** So many nodes are always enough; of more a share, which shrinks from a half to a twentieth as clusters grow. */
+/**
+ * So many nodes are always enough; of more a share, which shrinks from a half to a twentieth as
+ * clusters grow.
+ */
 const feasibleMin = 100;
 export function feasibleEnough(nodes: number): number {
   if (nodes < feasibleMin) return nodes;

@@ -1,7 +1,7 @@
 /**
- * The scheduler's picture of the cluster: every node with its Pods and what they use, kept up to date change by change. A
- * cycle runs to its decision without pause, so the live picture is its own snapshot. Pods that were decided on but not yet
- * seen bound are assumed: they count at once.
+ * The scheduler's picture of the cluster: every node with its Pods and what they use, kept up to
+ * date change by change. A cycle runs to its decision without pause, so the live picture is its own
+ * snapshot. Pods that were decided on but not yet seen bound are assumed: they count at once.
  */
 import type { Pod } from "#api/core/v1/pod.ts";
 import type { Node } from "#api/core/v1/node.ts";
@@ -68,8 +68,8 @@ export class NodeInfo {
     this.#count(info, -1);
   }
   /**
-   * How many Pods of a namespace have matching labels, without those on their way out. `selection` names namespace and
-   * selector: equal names must select the same.
+   * How many Pods of a namespace have matching labels, without those on their way out. `selection`
+   * names namespace and selector: equal names must select the same.
    */
   countMatching(selection: string, namespace: string, selects: LabelMatcher): number {
     const known = this.#counts.get(selection);
@@ -123,7 +123,10 @@ export class ClusterPicture {
   readonly #imageNodes = new Map<string, number>();
   #ordered: readonly NodeInfo[] | undefined;
 
-  /** Nodes that exist, zones taking turns, so that the first half of the list is not all in one zone. */
+  /**
+   * Nodes that exist, zones taking turns, so that the first half of the list is not all in one
+   * zone.
+   */
   get nodes(): readonly NodeInfo[] {
     if (this.#ordered !== undefined) return this.#ordered;
     const zones = new Map<string, NodeInfo[]>();

@@ -1,6 +1,7 @@
 /**
- * The shape of a scheduler plugin: one file, any of the extension points below, one line in profile.ts. A plugin decides; the
- * scheduler acts. What a plugin learns once per cycle it returns from preFilter or preScore and gets back in filter or score.
+ * The shape of a scheduler plugin: one file, any of the extension points below, one line in
+ * profile.ts. A plugin decides; the scheduler acts. What a plugin learns once per cycle it returns
+ * from preFilter or preScore and gets back in filter or score.
  */
 import type { Pod } from "#api/core/v1/pod.ts";
 import type { Node } from "#api/core/v1/node.ts";

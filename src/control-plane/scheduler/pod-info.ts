@@ -1,4 +1,7 @@
-/** What scheduling wants to know of a Pod, worked out once: requests, host ports, required affinity. Pure. */
+/**
+ * What scheduling wants to know of a Pod, worked out once: requests, host ports, required affinity.
+ * Pure.
+ */
 import type { Pod } from "#api/core/v1/pod.ts";
 import type { Container } from "#api/generated/core/v1.ts";
 import type { Stored } from "#machinery/meta.ts";
@@ -74,8 +77,9 @@ function raiseTo(into: Resources, other: Resources): void {
 const isSidecar = (container: Container): boolean => container.restartPolicy === "Always";
 
 /**
- * What a Pod needs at its peak: all containers and sidecars together, or an init container with the sidecars that started
- * before it; requests of the Pod as a whole replace the sum; the overhead comes on top.
+ * What a Pod needs at its peak: all containers and sidecars together, or an init container with the
+ * sidecars that started before it; requests of the Pod as a whole replace the sum; the overhead
+ * comes on top.
  */
 export function sumRequests(pod: Pod, of: (container: Container) => Resources): Resources {
   const running = noResources();
@@ -107,7 +111,10 @@ export function sumRequests(pod: Pod, of: (container: Container) => Resources): 
   return running;
 }
 
-/** Requests as in force: while a resize is under way the larger of what is asked and what is allotted. */
+/**
+ * Requests as in force: while a resize is under way the larger of what is asked and what is
+ * allotted.
+ */
 function requestsOf(pod: Pod, container: Container): Resources {
   const asked = addList(noResources(), container.resources?.requests);
   const status = pod.status.containerStatuses?.find((one) => one.name === container.name);

@@ -1,4 +1,7 @@
-/** The default profile: which plugins there are, in upstream's order, and what their scores weigh. This list is the order. */
+/**
+ * The default profile: which plugins there are, in upstream's order, and what their scores weigh.
+ * This list is the order.
+ */
 import type { Plugin } from "./plugin.ts";
 import { defaultBinder } from "./plugins/default-binder.ts";
 import { imageLocality } from "./plugins/image-locality.ts";

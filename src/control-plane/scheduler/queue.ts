@@ -1,7 +1,7 @@
 /**
- * The scheduling queue: `active` is tried in the profile's order, `backoff` waits for its time (or for an idle moment),
- * `unschedulable` waits for something to happen that one of the plugins that said no takes for an answer, at most five minutes.
- * Bounded by the number of Pods.
+ * The scheduling queue: `active` is tried in the profile's order, `backoff` waits for its time (or
+ * for an idle moment), `unschedulable` waits for something to happen that one of the plugins that
+ * said no takes for an answer, at most five minutes. Bounded by the number of Pods.
  */
 import type { Clock } from "#ports/clock.ts";
 import type { ClusterEvent, Plugin, QueuedPod } from "./plugin.ts";

@@ -1,7 +1,8 @@
 /**
- * Scheduler: gives every Pod without a node one. Reads Pods and Nodes (and what its plugins ask for); writes bindings, the
- * PodScheduled condition of Pods that fit nowhere, and events. One Pod is decided at a time; bindings run behind, and a Pod
- * that is being bound already counts where it goes.
+ * Scheduler: gives every Pod without a node one. Reads Pods and Nodes (and what its plugins ask
+ * for); writes bindings, the PodScheduled condition of Pods that fit nowhere, and events. One Pod
+ * is decided at a time; bindings run behind, and a Pod that is being bound already counts where it
+ * goes.
  */
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
 import { Node } from "#api/core/v1/node.ts";

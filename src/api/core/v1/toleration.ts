@@ -1,5 +1,5 @@
 /** Taints and tolerations: who may stay away, who may come. Pure. */
-import type { Pod, Taint, Toleration } from "#api/generated/core/v1.ts";
+import type { Pod, Taint, Toleration } from "../../generated/core/v1.ts";
 
 const integer = /^[+-]?\d{1,18}$/;
 

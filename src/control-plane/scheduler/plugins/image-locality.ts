@@ -1,4 +1,7 @@
-/** ImageLocality: prefers nodes that already have the Pod's images, the larger the more, unless only few nodes have them. */
+/**
+ * ImageLocality: prefers nodes that already have the Pod's images, the larger the more, unless only
+ * few nodes have them.
+ */
 import { normalizedImage } from "../node-info.ts";
 import { definePlugin, scoreMax } from "../plugin.ts";
 

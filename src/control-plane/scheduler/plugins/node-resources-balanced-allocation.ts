@@ -1,4 +1,7 @@
-/** NodeResourcesBalancedAllocation: prefers nodes on which the Pod evens out how much of each resource is used. */
+/**
+ * NodeResourcesBalancedAllocation: prefers nodes on which the Pod evens out how much of each
+ * resource is used.
+ */
 import type { NodeInfo } from "../node-info.ts";
 import { definePlugin, scoreMax } from "../plugin.ts";
 

@@ -1,4 +1,7 @@
-/** NodeResourcesFit: requests must fit beside those of the Pods that are there; prefers the emptier node. */
+/**
+ * NodeResourcesFit: requests must fit beside those of the Pods that are there; prefers the emptier
+ * node.
+ */
 import type { Node } from "#api/core/v1/node.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
 import { equalObjects } from "#machinery/object.ts";

@@ -1,6 +1,7 @@
 /**
- * PodTopologySpread: spreads like Pods over zones, hosts or any other label of nodes: as constraints of the Pod demand, and,
- * without any, softly by the Services and the controller that it belongs to.
+ * PodTopologySpread: spreads like Pods over zones, hosts or any other label of nodes: as
+ * constraints of the Pod demand, and, without any, softly by the Services and the controller that
+ * it belongs to.
  */
 import { hasUntolerated } from "#api/core/v1/toleration.ts";
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";

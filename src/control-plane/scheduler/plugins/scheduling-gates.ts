@@ -1,4 +1,7 @@
-/** SchedulingGates: a Pod with gates is not scheduled before whoever put them there has taken the last away. */
+/**
+ * SchedulingGates: a Pod with gates is not scheduled before whoever put them there has taken the
+ * last away.
+ */
 import { definePlugin, rejectForGood } from "../plugin.ts";
 
 export const schedulingGates = definePlugin({
