@@ -21,8 +21,8 @@ import {
 } from "./paths.ts";
 import { formatPod, isHostNetwork, type NodePod } from "./pod-spec.ts";
 import type { StartFailure } from "./pod-status.ts";
-import { rootRefusal } from "./security.ts";
 import { latestOf, type PodRuntimeStatus, recordOf } from "./runtime-status.ts";
+import { rootRefusal } from "./security.ts";
 
 const crashLoopFirstMs = 10_000;
 const pullBackoffFirstMs = 10_000;

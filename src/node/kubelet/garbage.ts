@@ -1,8 +1,8 @@
 /** Removing what is over: dead containers with their logs, sandboxes, cgroups. Keeps one dead container for `--previous`. */
 import { RuntimeError } from "#ports/runtime.ts";
+import type { NodeServices } from "./node-services.ts";
 import { logLinkPath } from "./paths.ts";
 import { podCgroupsOf } from "./resources.ts";
-import type { NodeServices } from "./node-services.ts";
 import type { ContainerRecord, PodRuntimeStatus } from "./runtime-status.ts";
 
 interface PodIdentity {

@@ -32,8 +32,8 @@ import {
   containerFieldPath,
   isMirrorPod,
   isTerminalPhase,
-  nodePod,
   type NodePod,
+  nodePod,
 } from "./pod-spec.ts";
 import { PodWorker } from "./pod-worker.ts";
 import { Prober } from "./prober/prober.ts";

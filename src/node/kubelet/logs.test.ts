@@ -3,7 +3,7 @@ import { SteppedClock } from "#adapters/memory/clock.ts";
 import { MemoryHost } from "#adapters/memory/host.ts";
 import { seededRandom } from "#adapters/memory/random.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
-import { lastOutput, type LogOptions, readLogs } from "./logs.ts";
+import { type LogOptions, lastOutput, readLogs } from "./logs.ts";
 
 const path = "/var/log/pods/p/a/0.log";
 const plain: LogOptions = { follow: false, timestamps: false, stream: "All" };

@@ -18,8 +18,8 @@ import type { Runtime } from "#ports/runtime.ts";
 import type { KubeletConfig, NodeIdentity } from "./config.ts";
 import type { EventSink } from "./events.ts";
 import {
-  newNode,
   type NodeFacts,
+  newNode,
   nodeLabels,
   nodeReport,
   nodeStatusChanged,

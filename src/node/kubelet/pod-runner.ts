@@ -1,8 +1,9 @@
 /** Performs what computePodActions decided: kills, makes the sandbox, starts containers. One pod at a time, one run at a time. */
 import type { Container } from "#api/generated/core/v1.ts";
 import type { SandboxConfig } from "#ports/runtime.ts";
-import { newStartMemory, startContainer, type StartMemory } from "./container-start.ts";
+import { newStartMemory, type StartMemory, startContainer } from "./container-start.ts";
 import { podDns } from "./dns.ts";
+import { removeContainer } from "./garbage.ts";
 import { kernelHostname, podHostname } from "./hostname.ts";
 import { killContainer, killPod } from "./kill.ts";
 import type { NodeServices } from "./node-services.ts";
@@ -11,9 +12,8 @@ import type { PodActions } from "./pod-actions.ts";
 import { initContainersOf, isHostNetwork, isSidecar, type NodePod } from "./pod-spec.ts";
 import type { StartFailure } from "./pod-status.ts";
 import { podCgroup, podCgroupLimits } from "./resources.ts";
-import { sandboxConfig } from "./sandbox-config.ts";
 import type { ContainerRecord, PodRuntimeStatus } from "./runtime-status.ts";
-import { removeContainer } from "./garbage.ts";
+import { sandboxConfig } from "./sandbox-config.ts";
 
 export interface RunOutcome {
   /** Something was started, stopped or removed: the runtime's state is worth another look. */

@@ -30,13 +30,13 @@ import {
   isTerminalPhase,
   type NodePod,
 } from "./pod-spec.ts";
-import { qosClassOf } from "./resources.ts";
 import type {
   ContainerEnd,
   ReportedContainer,
   ReportedState,
   ReportedStatus,
 } from "./reported-status.ts";
+import { qosClassOf } from "./resources.ts";
 import type { ContainerRecord, PodRuntimeStatus } from "./runtime-status.ts";
 
 /** Why a container is not running: CrashLoopBackOff, ErrImagePull, CreateContainerConfigError, … */

@@ -2,9 +2,11 @@
  * One pod's worker: takes what the API wants and what the runtime has, decides, acts, reports; one step at a time. A pod goes
  * from syncing (keep it running) to terminating (stop it) to terminated (clean up) to finished, and never back.
  */
-import type { NodeServices } from "./node-services.ts";
+
+import { parseTime } from "#machinery/time.ts";
 import { collectGarbage, removePod, removePodCgroups } from "./garbage.ts";
 import { killPod } from "./kill.ts";
+import type { NodeServices } from "./node-services.ts";
 import { podDirectory } from "./paths.ts";
 import { computePodActions } from "./pod-actions.ts";
 import { PodRunner } from "./pod-runner.ts";
@@ -12,7 +14,6 @@ import { isHostNetwork, isTerminalPhase, type NodePod } from "./pod-spec.ts";
 import { podStatusOf, terminatedStatus } from "./pod-status.ts";
 import type { ReportedStatus } from "./reported-status.ts";
 import { noRuntimeStatus, type PodRuntimeStatus } from "./runtime-status.ts";
-import { parseTime } from "#machinery/time.ts";
 
 export type WorkerPhase = "syncing" | "terminating" | "terminated" | "finished";
 

@@ -3,10 +3,10 @@
  * shares and quotas, OOM scores, cgroup names. Pure. The formulas are upstream's: pods behave alike on either kubelet.
  */
 import type { Container, ResourceRequirements } from "#api/generated/core/v1.ts";
+import { toMilli, toWhole } from "#machinery/quantity.ts";
 import type { CgroupLimits } from "#ports/host.ts";
 import type { Resources } from "#ports/runtime.ts";
 import { initContainersOf, isSidecar, type NodePod } from "./pod-spec.ts";
-import { toMilli, toWhole } from "#machinery/quantity.ts";
 
 export type QosClass = "Guaranteed" | "Burstable" | "BestEffort";
 /** Resource name to amount: milli-CPUs for cpu, whole units for all others. */

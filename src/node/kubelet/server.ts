@@ -2,18 +2,19 @@
  * The kubelet's HTTPS API: logs, exec, attach, port-forward, the node's pods. Only the API server's own client certificate
  * (or an administrator's) gets in. Answers errors as plain text, as the API server expects them.
  */
+
+import { parseTime } from "#machinery/time.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Crypto } from "#ports/crypto.ts";
 import type { Host } from "#ports/host.ts";
 import type { Log } from "#ports/log.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "#ports/network.ts";
 import type { Runtime } from "#ports/runtime.ts";
-import { parseTime } from "#machinery/time.ts";
 import { type LogOptions, readLogs } from "./logs.ts";
 import { containerNamed, type NodePod } from "./pod-spec.ts";
 import { containerIdForLogs } from "./pod-status.ts";
 import type { ReportedStatus } from "./reported-status.ts";
-import { type PodRuntimeStatus, activeSandbox, latestOf } from "./runtime-status.ts";
+import { activeSandbox, latestOf, type PodRuntimeStatus } from "./runtime-status.ts";
 import { servePortForward } from "./streaming/port-forward.ts";
 import { readStreamOptions, serveRemoteCommand } from "./streaming/remote-command.ts";
 

@@ -10,7 +10,7 @@ import { isStatus } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import { ownConditions } from "./pod-conditions.ts";
-import { isTerminalPhase, nodePod, type NodePod } from "./pod-spec.ts";
+import { isTerminalPhase, type NodePod, nodePod } from "./pod-spec.ts";
 import { trimMessages } from "./pod-status.ts";
 import type { ReportedStatus } from "./reported-status.ts";
 

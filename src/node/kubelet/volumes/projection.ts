@@ -1,6 +1,6 @@
 /** Which keys of a ConfigMap, Secret or the downward API become which files. Pure. */
 import type { DownwardAPIVolumeFile, KeyToPath } from "#api/generated/core/v1.ts";
-import { fieldValue, namedResourceFieldValue, type NodeFigures } from "../downward.ts";
+import { fieldValue, type NodeFigures, namedResourceFieldValue } from "../downward.ts";
 import type { NodePod } from "../pod-spec.ts";
 import type { Payload } from "../references.ts";
 import type { ProjectedFile } from "./atomic-writer.ts";
