@@ -18,7 +18,7 @@ export interface World {
   readonly log: ReturnType<typeof memoryLog>;
   readonly store: Awaited<ReturnType<typeof openStore>>;
   /** Someone who asks, over the transport under test. */
-  as(user: User): Promise<Handler>;
+  readonly as: (user: User) => Promise<Handler>;
 }
 /** What a transport may need: certificates of the CA that the server trusts. */
 export interface TransportParts {
@@ -478,10 +478,7 @@ export function apiContract(name: string, transport: Transport): void {
       await store.compact(await store.revision());
       const late = new Watching(await call("GET", `${configMaps}?watch=1&resourceVersion=${old}`));
       const event = await late.next();
-      expect([event?.type, (event?.object as unknown as { code: number }).code]).toEqual([
-        "ERROR",
-        410,
-      ]);
+      expect(event).toMatchObject({ type: "ERROR", object: { code: 410, reason: "Expired" } });
       const exact = `${configMaps}?resourceVersion=${old}&resourceVersionMatch=Exact`;
       expect(refusal(await call("GET", exact))).toEqual([
         410,
@@ -613,6 +610,44 @@ export function apiContract(name: string, transport: Transport): void {
       ]);
       const headless = objectOf(await call("POST", path, service("g", { clusterIP: "None" })));
       expect(headless.spec?.clusterIPs).toEqual(["None"]);
+    });
+
+    test("lets administrators act as others, and nobody else", async () => {
+      const { handler, as } = await start();
+      const asJane = (through: Handler): Promise<ApiResponse> =>
+        through({
+          method: "GET",
+          path: pods,
+          query: [],
+          headers: { "impersonate-user": "jane" },
+          gone: never,
+          direct: true,
+        });
+      expect(refusal(await asJane(handler))[1]).toContain(
+        'User "jane" cannot list resource "pods"',
+      );
+      expect(refusal(await asJane(await as({ name: "joe", groups: [] })))).toEqual([
+        403,
+        'users "jane" is forbidden: User "joe" cannot impersonate resource "users" in API group "" at the cluster scope',
+      ]);
+    });
+
+    test("refuses wrong log options before it asks a node", async () => {
+      const { call } = await start();
+      await call("POST", pods, pod("p"));
+      expect(refusal(await call("GET", `${pods}/p/log?tailLines=-1`))).toEqual([
+        422,
+        'PodLogOptions "p" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0',
+      ]);
+      expect(refusal(await call("GET", `${pods}/p/log?container=x`))).toEqual([
+        400,
+        "container x is not valid for pod p",
+      ]);
+      expect(refusal(await call("POST", `${pods}/p/exec?command=a&stdout=1`))).toEqual([
+        400,
+        "pod p does not have a host assigned",
+      ]);
+      expect((await call("GET", `${pods}/p/log`)).status).toBe(200);
     });
 
     test("closes in order", async () => {

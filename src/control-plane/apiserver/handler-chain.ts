@@ -7,6 +7,7 @@ import { authorize, type Authorizer } from "./authz/authorizer.ts";
 import type { ChainContext, ChainHandler, Stage } from "./chain.ts";
 import { requestInfoOf } from "./request-info.ts";
 import { answerErrors } from "./stages/answer-errors.ts";
+import { impersonate } from "./stages/impersonate.ts";
 import { type InFlightLimits, limitInFlight } from "./stages/limits.ts";
 import { readRequestInfo } from "./stages/request-info.ts";
 import { timeOut } from "./stages/timeout.ts";
@@ -26,6 +27,7 @@ const stagesOf = (parts: ChainParts): readonly Stage[] => [
   readRequestInfo,
   timeOut(parts.clock),
   authenticate(parts.authenticators, parts.log),
+  impersonate(parts.authorizer),
   limitInFlight(parts.limits),
   authorize(parts.authorizer),
 ];

@@ -76,6 +76,7 @@ export class SortedMap<V> {
 
   /** How many keys there are with from <= key < to. */
   count(from: string, to: string): number {
+    if (from >= to) return 0;
     let count = 0;
     for (const { keys } of this.#chunks) {
       const first = keys[0] as string;
