@@ -31,28 +31,22 @@ export function parseJson(source: string | Uint8Array, duplicates?: string[]): u
     new Parser(text, []).parse();
     throw new JsonSyntaxError(error.message);
   }
-  if (duplicates === undefined) return value;
-  const counted = typeof source === "string" ? countMembers(source) : countMemberBytes(source);
-  if (counted !== countKeys(value, 0)) new Parser(text, duplicates).parse();
+  // What is short cannot nest too deeply: whatever opens must close.
+  const isShort = text.length < 2 * jsonDepthMax;
+  if (duplicates === undefined && isShort) return value;
+  const found = scan(text);
+  if (found.depth > jsonDepthMax) throw new JsonSyntaxError("exceeded max depth");
+  if (duplicates !== undefined && found.members !== countKeys(value)) {
+    new Parser(text, duplicates).parse();
+  }
   return value;
 }
 
-/** Colons outside strings: as many as there are members. */
-function countMemberBytes(bytes: Uint8Array): number {
-  let count = 0;
-  let inString = false;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i];
-    if (inString) {
-      if (byte === 92) i += 1;
-      else if (byte === 34) inString = false;
-    } else if (byte === 34) inString = true;
-    else if (byte === 58) count += 1;
-  }
-  return count;
-}
-function countMembers(text: string): number {
-  let count = 0;
+/** Of valid JSON: how deeply it nests, and how many members its objects have (colons outside strings). */
+function scan(text: string): { readonly members: number; readonly depth: number } {
+  let members = 0;
+  let depth = 0;
+  let open = 0;
   let inString = false;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
@@ -60,23 +54,26 @@ function countMembers(text: string): number {
       if (code === 92) i += 1;
       else if (code === 34) inString = false;
     } else if (code === 34) inString = true;
-    else if (code === 58) count += 1;
+    else if (code === 58) members += 1;
+    else if (code === 123 || code === 91) {
+      open += 1;
+      if (open > depth) depth = open;
+    } else if (code === 125 || code === 93) open -= 1;
   }
-  return count;
+  return { members, depth };
 }
-function countKeys(value: unknown, depth: number): number {
+function countKeys(value: unknown): number {
   if (typeof value !== "object" || value === null) return 0;
-  if (depth > jsonDepthMax) throw new JsonSyntaxError("exceeded max depth");
   let count = 0;
   if (Array.isArray(value)) {
-    for (const item of value) if (typeof item === "object") count += countKeys(item, depth + 1);
+    for (const item of value) if (typeof item === "object") count += countKeys(item);
     return count;
   }
   const record = value as Record<string, unknown>;
   for (const key of Object.keys(record)) {
     const member = record[key];
     count += 1;
-    if (typeof member === "object") count += countKeys(member, depth + 1);
+    if (typeof member === "object") count += countKeys(member);
   }
   return count;
 }

@@ -246,10 +246,17 @@ const depthMax = 200;
  */
 export function parseFieldSet(value: unknown): FieldSet | undefined {
   if (value === undefined || value === null) return emptySet;
-  const set = parseNode(value, 0);
-  if (set === undefined) return undefined;
-  return withoutSelf(set);
+  if (!isObject(value)) return undefined;
+  const known = parsedSets.get(value);
+  if (known !== undefined) return known;
+  const node = parseNode(value, 0);
+  if (node === undefined) return undefined;
+  const set = withoutSelf(node);
+  // Only what cannot change any more may be remembered: stored objects are frozen through and through.
+  if (Object.isFrozen(value)) parsedSets.set(value, set);
+  return set;
 }
+const parsedSets = new WeakMap<object, FieldSet>();
 function parseNode(value: unknown, depth: number): FieldSet | undefined {
   if (!isObject(value) || depth > depthMax) return undefined;
   let out: MutableFieldSet | undefined;
