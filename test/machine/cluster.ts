@@ -88,7 +88,7 @@ export class TestCluster {
       ...more,
       "-w",
       "-o",
-      `jsonpath=${path}{"\\n"}`,
+      `jsonpath={${path}}{"\\n"}`,
     );
     try {
       return await watch.prints(wanted);
