@@ -8,9 +8,11 @@ import { systemCrypto } from "#adapters/nodejs/crypto.ts";
 import { systemRandom } from "#adapters/nodejs/random.ts";
 import { Node } from "#api/core/v1/node.ts";
 import type { ControlPlane } from "#cluster/control-plane.ts";
+import { untilDnsAnswers } from "#cluster/dns-check.ts";
 import { dnsAddress } from "#cluster/dns-service.ts";
 import { startNode } from "#cluster/node.ts";
 import { findCondition } from "#machinery/conditions.ts";
+import { parseTime } from "#machinery/time.ts";
 import type { DaemonWorld } from "./daemon.ts";
 import { clearNode, openRealNode, stopAllPods } from "./real-node.ts";
 import { startSimulatedNodes } from "./simulated-nodes.ts";
@@ -33,6 +35,7 @@ export async function startNodes(world: DaemonWorld, controlPlane: ControlPlane)
 
 async function startRealNode(world: DaemonWorld, controlPlane: ControlPlane): Promise<Nodes> {
   const { paths, settings, network, log, certificates, address, allotment } = world;
+  const startedAtMs = systemClock.now();
   const machine = await openRealNode(paths, settings, network, log);
   const nodeName = hostname().toLowerCase();
   const serving = await certificates.identity("kubelet-server", {
@@ -82,7 +85,15 @@ async function startRealNode(world: DaemonWorld, controlPlane: ControlPlane): Pr
     },
   });
   return {
-    ready: allReady(controlPlane, [nodeName]),
+    ready: Promise.all([
+      allReady(controlPlane, [nodeName], startedAtMs),
+      untilDnsAnswers({
+        network,
+        clock: systemClock,
+        address: dnsAddress(settings.serviceCidr),
+        domain: settings.domain,
+      }),
+    ]).then(() => undefined),
     engine: machine.engine,
     async stop(withPods) {
       await node.stop();
@@ -97,14 +108,16 @@ async function startRealNode(world: DaemonWorld, controlPlane: ControlPlane): Pr
   };
 }
 
-/** Follows the nodes until each is Ready; DNS servers answer since they were started. */
+/** Follows the nodes until each is Ready by its own word of this life: what the last one said may be stale. */
 export async function allReady(
   controlPlane: ControlPlane,
   names: readonly string[],
+  sinceMs: number,
 ): Promise<void> {
   const client = controlPlane.clientFor("system:kube-controller-manager");
   const waiting = new Set(names);
   const watch = await client.watch(Node, { sendInitialEvents: true, allowBookmarks: true });
+  const since = Math.floor(sinceMs / 1000) * 1000;
   try {
     while (waiting.size > 0) {
       const events = await watch.next();
@@ -112,7 +125,8 @@ export async function allReady(
       for (const { type, object } of events) {
         if (type !== "ADDED" && type !== "MODIFIED") continue;
         const ready = findCondition(object.status.conditions ?? [], "Ready");
-        if (ready?.status === "True") waiting.delete(object.metadata.name);
+        const saidMs = parseTime(ready?.lastHeartbeatTime ?? "") ?? 0;
+        if (ready?.status === "True" && saidMs >= since) waiting.delete(object.metadata.name);
       }
     }
   } finally {
