@@ -1,11 +1,26 @@
-/** Service. */
+/** Service: one name and address for many pods. */
 import type * as g from "../../generated/core/v1.ts";
 import { defineResource } from "../../resource.ts";
+import { serviceColumns } from "./service-columns.ts";
+import { setServiceDefaults } from "./service-defaults.ts";
+import { dropTypeDependentFields } from "./service-rules.ts";
 
 export type Service = g.Service;
+
 export const Service = defineResource<g.Service>({
   group: "",
   version: "v1",
   plural: "services",
   storagePrefix: "/registry/services/specs",
+  selectableFields: {
+    "spec.clusterIP": ({ spec }) => spec.clusterIP ?? "",
+    "spec.type": ({ spec }) => spec.type ?? "",
+  },
+  printerColumns: serviceColumns,
+  strategy: {
+    nameFormat: "label",
+    allowCreateOnUpdate: true,
+    defaults: setServiceDefaults,
+    prepareForUpdate: dropTypeDependentFields,
+  },
 });
