@@ -210,7 +210,7 @@ const isControl = (character: string): boolean =>
 function badHeader(headers: Headers): string | undefined {
   const isBad = ([name, value]: readonly [string, string]): boolean =>
     !/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name) ||
-    [...value].some(
+    Array.from(value).some(
       (character) => isControl(character) && !(name === "set-cookie" && character === "\n"),
     );
   return Object.entries(headers).find(isBad)?.[0];

@@ -19,10 +19,14 @@ const sessionMemoryMb = 256;
 const silenceMsMax = 30_000;
 const pingMsMax = 15_000;
 
-export function http2Client(
-  to: Address,
-  options: { readonly tls?: ClientTls; readonly connections?: number },
-): HttpClient {
+export interface Http2ClientOptions {
+  readonly tls?: ClientTls;
+  readonly connections?: number;
+  /** Ask for signs of life only while requests run: gRPC servers shut out who asks without. */
+  readonly pingsOnlyBusy?: boolean;
+}
+
+export function http2Client(to: Address, options: Http2ClientOptions): HttpClient {
   const { tls, connections = connectionsDefault } = options;
   const sessions: Connection[] = [];
   let isClosed = false;
@@ -32,7 +36,7 @@ export function http2Client(
     if (free !== undefined) return free;
     const [busy] = sessions.toSorted((a, b) => a.streams - b.streams);
     if (busy !== undefined && sessions.length >= connections) return busy;
-    const fresh = openConnection(to, tls, () => {
+    const fresh = openConnection(to, options, () => {
       const at = sessions.indexOf(fresh);
       if (at >= 0) sessions.splice(at, 1);
     });
@@ -73,7 +77,8 @@ interface Connection {
 }
 
 /** `gone` is called as soon as no further request may use it. */
-function openConnection(to: Address, tls: ClientTls | undefined, gone: () => void): Connection {
+function openConnection(to: Address, options: Http2ClientOptions, gone: () => void): Connection {
+  const { tls, pingsOnlyBusy = false } = options;
   const socket = dial(to, tls, { timeoutMs: connectMsMax, protocols: ["h2"] }, () => {
     if (!("alpnProtocol" in socket) || socket.alpnProtocol === "h2") return;
     socket.destroy(new NetworkError("EBADHTTP", `${nameOf(to)} does not speak HTTP/2 (EBADHTTP)`));
@@ -108,25 +113,31 @@ function openConnection(to: Address, tls: ClientTls | undefined, gone: () => voi
   session.once("goaway", gone);
   session.once("close", gone);
   session.once("connect", () => session.setLocalWindowSize(connectionWindowBytes));
-  watchSilence(session, to);
+  // The peer of a unix socket cannot vanish unnoticed.
+  if (!("unix" in to)) watchSilence(connection, to, pingsOnlyBusy);
   return connection;
 }
 
-function watchSilence(session: ClientHttp2Session, to: Address): void {
-  const ask = (): void => {
+function watchSilence(connection: Connection, to: Address, onlyBusy: boolean): void {
+  const { session } = connection;
+  let answer: NodeJS.Timeout | undefined;
+  session.setTimeout(silenceMsMax);
+  session.on("timeout", () => {
     if (session.destroyed || session.closed) return;
-    const timer = setTimeout(() => {
+    if (onlyBusy && connection.streams === 0) {
+      session.setTimeout(silenceMsMax);
+      return;
+    }
+    answer = setTimeout(() => {
       const silence = `no sign of life for ${(silenceMsMax + pingMsMax) / 1000} s`;
       session.destroy(new NetworkError("ETIMEDOUT", `${nameOf(to)}: ${silence} (ETIMEDOUT)`));
     }, pingMsMax);
-    session.once("close", () => clearTimeout(timer));
-    const isSent = session.ping(() => {
-      clearTimeout(timer);
+    session.ping(() => {
+      clearTimeout(answer);
       if (!session.destroyed) session.setTimeout(silenceMsMax);
     });
-    if (!isSent) clearTimeout(timer);
-  };
-  session.setTimeout(silenceMsMax, ask);
+  });
+  session.once("close", () => clearTimeout(answer));
 }
 
 function exchange(

@@ -69,8 +69,10 @@ export function http2(service: Service): Http2 {
       session.once("close", () => connections.delete(session));
       session.on("error", () => session.destroy());
       session.setLocalWindowSize(streamsMax * streamWindowBytes);
-      session.setTimeout(idleMsMax, () => {
+      session.setTimeout(idleMsMax);
+      session.on("timeout", () => {
         if (connection.streams === 0) session.close();
+        else session.setTimeout(idleMsMax);
       });
       session.on("stream", (stream, headers, flags) =>
         serveStream(service, connection, stream, headers, flags),
