@@ -2,20 +2,11 @@
  * Allotment: what clusters on one machine must not share: address ranges, ports, folders, names in the kernel. Each cluster gets a
  * number of its own when it is first started; the rest derives from it. Kept in a file that all clusters of the machine read.
  */
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { UsageError } from "./arguments.ts";
+import { withFileLock } from "./file-lock.ts";
 
 export interface Allotment {
   readonly name: string;
@@ -73,28 +64,13 @@ function changeRegistry<T>(change: (clusters: Allotment[]) => [Allotment[], T]):
   const file = registryFile();
   mkdirSync(dirname(file), { recursive: true, mode: 0o755 });
   const lock = `${file}.lock`;
-  takeLock(lock);
-  try {
+  const refusal = `another wherry is starting or stopping right now (${lock}); try again.`;
+  return withFileLock(lock, { waitMs: 5000, ageMsMax: 10_000, refusal }, () => {
     const [clusters, result] = change(readRegistry());
     writeFileSync(`${file}.new`, `${JSON.stringify(clusters, null, 2)}\n`);
     renameSync(`${file}.new`, file);
     return result;
-  } finally {
-    rmSync(lock, { force: true });
-  }
-}
-
-/** Held for microseconds; one that is older than this belongs to a program that died. */
-const lockAgeMsMax = 10_000;
-
-function takeLock(lock: string): void {
-  try {
-    closeSync(openSync(lock, "wx"));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    if (Date.now() - statSync(lock).mtimeMs > lockAgeMsMax) return;
-    throw new Error(`another wherry is starting or stopping right now (${lock}); try again.`);
-  }
+  });
 }
 
 export const findAllotment = (name: string): Allotment | undefined =>

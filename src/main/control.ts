@@ -42,6 +42,8 @@ export interface ClusterStatus {
 
 export interface ControlHandlers {
   readonly status: () => Promise<ClusterStatus>;
+  /** Resolves when the cluster is ready, or has stopped. */
+  readonly ready: () => Promise<void>;
   /** Resolves when everything has stopped. */
   readonly stop: () => Promise<void>;
 }
@@ -62,6 +64,10 @@ export async function serveControl(
       const json = { "content-type": "application/json" };
       try {
         if (request.method === "GET" && request.target === "/status") {
+          return { status: 200, headers: json, body: encode(await handlers.status()) };
+        }
+        if (request.method === "GET" && request.target === "/ready") {
+          await handlers.ready();
           return { status: 200, headers: json, body: encode(await handlers.status()) };
         }
         if (request.method === "POST" && request.target === "/stop") {
@@ -99,14 +105,15 @@ async function ask(
   }
 }
 
-/** Undefined: no process answers there. */
+/** Undefined: no process answers there. `wait`: answer when it is ready, or has stopped. */
 export async function askStatus(
   network: Network,
   socket: string,
+  wait = false,
 ): Promise<ClusterStatus | undefined> {
   if (!existsSync(socket)) return undefined;
   try {
-    return (await ask(network, socket, "GET", "/status")) as ClusterStatus;
+    return (await ask(network, socket, "GET", wait ? "/ready" : "/status")) as ClusterStatus;
   } catch (error) {
     if (isNobodyThere(error)) return undefined;
     throw error;

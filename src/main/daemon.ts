@@ -125,6 +125,7 @@ async function startCluster(
   life.nodes = nodes;
   tell({ say: "waiting for the nodes and DNS" });
   await Promise.race([nodes.ready, life.stopped]);
+  life.setReady();
   return { ended: life.end() };
 }
 
@@ -134,6 +135,8 @@ class Life {
   nodes: Nodes | undefined;
   port = 0;
   readonly stopped: Promise<void>;
+  readonly #ready: Promise<void>;
+  setReady: () => void = () => {};
   readonly #world: DaemonWorld;
   readonly #startedAtMs: number;
   #finish: () => void = () => {};
@@ -146,11 +149,15 @@ class Life {
     this.stopped = new Promise((resolve) => {
       this.#finish = resolve;
     });
+    this.#ready = new Promise((resolve) => {
+      this.setReady = resolve;
+    });
   }
   async serveControl(): Promise<void> {
     const { network, paths } = this.#world;
     this.#control = await serveControl(network, paths.controlSocket, {
       status: () => clusterStatus(this.#world, this, this.#startedAtMs),
+      ready: () => Promise.race([this.#ready, this.stopped]),
       stop: () => this.stop(true),
     });
   }
@@ -238,6 +245,7 @@ async function listenForClients(
       if (settings.portGiven || port >= settings.port + portTriesMax) {
         throw new Error(
           `port ${port} is in use by another program. Choose another one with --port, or end that program (ss -ltnp shows it).`,
+          { cause: error },
         );
       }
     }

@@ -5,13 +5,10 @@
 import { execFileSync } from "node:child_process";
 import {
   chownSync,
-  closeSync,
   existsSync,
   mkdirSync,
-  openSync,
   readFileSync,
   renameSync,
-  rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -19,6 +16,7 @@ import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { readYaml } from "#machinery/yaml.ts";
 import { printYaml } from "#machinery/yaml-print.ts";
+import { withFileLock } from "./file-lock.ts";
 
 export interface ClusterAccess {
   /** Context, cluster and user are named so. */
@@ -120,6 +118,7 @@ function readKubeconfig(path: string): Kubeconfig {
   } catch (error) {
     throw new Error(
       `${path} is not valid YAML (${error instanceof Error ? error.message : String(error)}); mend it, or choose another file with --kubeconfig FILE.`,
+      { cause: error },
     );
   }
   if (config === null || config === undefined) return {};
@@ -140,30 +139,13 @@ export function changeKubeconfig(path: string, change: (config: Kubeconfig) => K
   mkdirSync(folder, { recursive: true, mode: 0o755 });
   if (isNew) own(folder);
   const lock = `${path}.lock`;
-  takeLock(lock);
-  try {
+  const refusal = `${lock} exists: another program is changing the kubeconfig. Try again, or delete the lock if none is.`;
+  withFileLock(lock, { waitMs: 1000, ageMsMax: 60_000, refusal }, () => {
     const mode = existsSync(path) ? statSync(path).mode & 0o777 : 0o600;
     const unfinished = `${path}.${process.pid}`;
     writeFileSync(unfinished, printYaml(change(readKubeconfig(path))), { mode });
     if (owner !== undefined) own(unfinished);
     else if (existsSync(path)) chownSync(unfinished, statSync(path).uid, statSync(path).gid);
     renameSync(unfinished, path);
-  } finally {
-    rmSync(lock, { force: true });
-  }
-}
-
-/** A lock left behind by a kubectl that died is taken over once it is old. */
-const lockAgeMsMax = 60_000;
-
-function takeLock(lock: string): void {
-  try {
-    closeSync(openSync(lock, "wx", 0o600));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    if (Date.now() - statSync(lock).mtimeMs > lockAgeMsMax) return;
-    throw new Error(
-      `${lock} exists: another program is changing the kubeconfig. Try again, or delete the lock if none is.`,
-    );
-  }
+  });
 }

@@ -82,7 +82,10 @@ async function providePauseImage(runtime: Runtime, paths: ClusterPaths): Promise
   if ((await runtime.imageStatus(pauseReference)) !== undefined) return;
   const architecture = process.arch === "arm64" ? "arm64" : "amd64";
   const file = join(paths.run, "pause.tar");
-  await writeFile(file, pauseImageArchive(architecture, systemCrypto.digest));
+  await writeFile(
+    file,
+    pauseImageArchive(architecture, (bytes) => systemCrypto.digest(bytes)),
+  );
   await runtime.loadImage(file);
   await rm(file);
 }

@@ -2,6 +2,7 @@
  * `wherry up`: starts a cluster, or returns at once if it runs; waits until its nodes are Ready and DNS answers; merges a context into
  * the kubeconfig; says how long it took.
  */
+import { resolve } from "node:path";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { adminAccess } from "./access.ts";
 import {
@@ -14,10 +15,11 @@ import {
   findAllotment,
   pathsOf,
 } from "./allotment.ts";
-import { type Arguments, type Command, UsageError } from "./arguments.ts";
+import { type Arguments, type Command, readDuration, UsageError } from "./arguments.ts";
 import { askStatus } from "./control.ts";
 import { runDaemon } from "./daemon.ts";
 import { changeKubeconfig, kubeconfigPath, mergedKubeconfig } from "./kubeconfig.ts";
+import { endProcesses, removeCluster } from "./purge.ts";
 import { quietLog } from "./quiet-log.ts";
 import { provideTools } from "./requirements.ts";
 import { type ClusterSettings, keep, readKept, settingsOf } from "./settings.ts";
@@ -60,23 +62,20 @@ async function up(given: Arguments): Promise<number> {
   if (given.operands.length > 0)
     throw new UsageError(`wherry up takes no argument: ${given.operands[0]}`);
   const name = checkName(given.text("name") ?? defaultName);
-  const running = await ifRunning(name);
-  if (running !== undefined) return welcome(running.allotment, running.server, given, began, true);
-
   const known = findAllotment(name);
+  const dataDirectory = pathOf(given, "data-dir");
+  if (known !== undefined) {
+    const running = await ifRunning(known, given);
+    if (running !== undefined) return welcome(known, running, given, began, true);
+  }
   const kept = known === undefined ? undefined : readKept(pathsOf(known).settings);
-  const preview: Allotment = known ?? {
-    name,
-    index: 0,
-    dataDirectory: given.text("data-dir") ?? "",
-  };
-  const asked = settingsOf(given, preview, kept);
-  const refusal = await refusalOf(asked, given);
+  const preview: Allotment = known ?? { name, index: 0, dataDirectory: dataDirectory ?? "" };
+  const refusal = await refusalOf(settingsOf(given, preview, kept), given);
   if (refusal !== undefined) {
     say(refusal);
     return 1;
   }
-  const allotment = allot(name, given.text("data-dir"));
+  const allotment = allot(name, dataDirectory);
   const paths = pathsOf(allotment);
   const settings = settingsOf(given, allotment, kept);
   keep(paths.settings, settings);
@@ -84,16 +83,36 @@ async function up(given: Arguments): Promise<number> {
     // Connections of clients may be open still; nothing of ours waits for them.
     process.exit(await runDaemon(allotment, paths, settings));
   }
-  return startInBackground(given, allotment, paths, settings, began);
+  const code = await startInBackground(given, allotment, paths, settings, began);
+  if (code === exitRefused && known === undefined) {
+    // Nothing half done: a cluster that never was leaves nothing.
+    await endProcesses(paths);
+    await removeCluster(allotment, paths);
+  }
+  return code === 0 ? 0 : 1;
 }
 
-async function ifRunning(
-  name: string,
-): Promise<{ allotment: Allotment; server: string } | undefined> {
-  const allotment = findAllotment(name);
-  if (allotment === undefined) return undefined;
-  const status = await askStatus(systemNetwork(quietLog()), pathsOf(allotment).controlSocket);
-  return status?.ready === true ? { allotment, server: status.server } : undefined;
+const pathOf = (given: Arguments, option: string): string | undefined => {
+  const text = given.text(option);
+  return text === undefined ? undefined : resolve(text);
+};
+
+/** The server's address, if the cluster's process runs; waits while it is starting. */
+async function ifRunning(allotment: Allotment, given: Arguments): Promise<string | undefined> {
+  const network = systemNetwork(quietLog());
+  const { controlSocket } = pathsOf(allotment);
+  const status = await askStatus(network, controlSocket);
+  if (status === undefined || status.ready) return status?.server;
+  if (given.switch("foreground")) return undefined;
+  const limitMs = readDuration("--timeout", given.text("timeout") ?? "60s");
+  const late = new Promise<"late">((done) => setTimeout(() => done("late"), limitMs).unref());
+  const settled = await Promise.race([askStatus(network, controlSocket, true), late]);
+  if (settled === "late") {
+    throw new Error(
+      `The cluster ${allotment.name} runs, but is not ready after ${limitMs / 1000} s. See wherry status; wherry down stops it.`,
+    );
+  }
+  return settled?.ready === true ? settled.server : undefined;
 }
 
 /** What stands in the way, before anything is done. */
@@ -108,6 +127,19 @@ async function refusalOf(settings: ClusterSettings, given: Arguments): Promise<s
   return provideTools(!given.switch("no-install"), say);
 }
 
+/** Options that name files: the background process runs elsewhere. */
+const pathOptions = new Set(["data-dir", "config", "kubeconfig"]);
+
+function foregroundWords(given: Arguments): string[] {
+  const words = upCommand.options
+    .filter(({ name }) => given.given(name) && name !== "foreground")
+    .map(({ name, value }) => {
+      if (value === undefined) return `--${name}=${given.switch(name)}`;
+      return `--${name}=${(pathOptions.has(name) ? pathOf(given, name) : given.text(name)) ?? ""}`;
+    });
+  return ["up", ...words, "--foreground"];
+}
+
 async function startInBackground(
   given: Arguments,
   allotment: Allotment,
@@ -115,12 +147,11 @@ async function startInBackground(
   settings: ClusterSettings,
   began: number,
 ): Promise<number> {
-  const words = process.argv.slice(2).filter((word) => word !== "--foreground");
   const daemon = startDaemon(
-    [process.execPath, "--enable-source-maps", process.argv[1] ?? "", ...words, "--foreground"],
+    [process.execPath, process.argv[1] ?? "", ...foregroundWords(given)],
     paths.log,
   );
-  const interactive = process.stderr.isTTY === true;
+  const interactive = process.stderr.isTTY;
   let timer: NodeJS.Timeout | undefined;
   let doing = "starting";
   const tooLate = new Promise<"late">((resolve) => {
@@ -149,12 +180,12 @@ async function startInBackground(
   }
   if ("failed" in last) {
     say(last.failed);
-    return 1;
+    return exitRefused;
   }
   const status = await askStatus(systemNetwork(quietLog()), paths.controlSocket);
   if (status === undefined) {
     say(`The cluster's process ended right after it was ready. Its log is ${paths.log}.`);
-    return exitRefused;
+    return 1;
   }
   return welcome(allotment, status.server, given, began, false);
 }
