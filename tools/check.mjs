@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { run } from "./run.mjs";
 
+/** @type {[string, string, string[]][]} */
 const steps = [
   ["types of pure code", "tsc", ["-p", "tsconfig.pure.json"]],
   ["types of all code", "tsc", ["-p", "tsconfig.node.json"]],
@@ -13,6 +14,7 @@ if (existsSync("tools/facts/verify.mjs")) {
   steps.push(["generated facts", process.execPath, ["tools/facts/verify.mjs"]]);
 }
 
+/** @type {string[]} */
 const failed = [];
 for (const [name, command, args] of steps) {
   const program = command === process.execPath ? command : `node_modules/.bin/${command}`;

@@ -5,7 +5,7 @@ import { containerdRuntime } from "#adapters/containerd/runtime.ts";
 import { findProgram } from "#adapters/containerd/tools.ts";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { systemRpc } from "#adapters/nodejs/rpc.ts";
-import { normalizeReference } from "#node/image/oci.ts";
+import { imageTag, normalizeImageReference } from "#machinery/image-reference.ts";
 import type { Image, Runtime } from "#ports/runtime.ts";
 import { checkName, defaultName, findAllotment, pathsOf } from "./allotment.ts";
 import { type Arguments, type Command, UsageError } from "./arguments.ts";
@@ -71,8 +71,7 @@ async function image(given: Arguments): Promise<number> {
 }
 
 function referenceOf(name: string): string {
-  const reference = normalizeReference(name);
-  if (reference !== undefined) return reference;
+  if (imageTag(name) !== undefined) return normalizeImageReference(name);
   throw new UsageError(
     `${name} is not an image name; write NAME:TAG in small letters, such as shop-web:1.`,
   );

@@ -216,13 +216,12 @@ describeWith(["root", "nft"], "the nftables dataplane", () => {
       web: service({ backends: [backend(podA)] }),
     };
     await set(facts);
-    const told = disturbed.next();
-    // The monitor starts beside us: the deletion is repeated until it has noticed one.
-    let seen = false;
-    const noticed = told.then(() => {
-      seen = true;
+    const told = { seen: false };
+    const noticed = disturbed.next().then(() => {
+      told.seen = true;
     });
-    while (!seen) {
+    // The monitor starts beside us: the deletion is repeated until it has noticed one.
+    while (!told.seen) {
       await run("nft", ["delete", "table", "ip", `wherry-${id}`]).catch(() => undefined);
       await set(facts);
       await run("nft", ["list", "tables"]);

@@ -8,7 +8,7 @@ import { ApiClient, type WatchedEvent } from "./api-client.ts";
 import { TestCluster } from "./cluster.ts";
 import { describeWith } from "./requirements.ts";
 
-const kills = process.env["WHERRY_TEST_WHOLE"] === "1" ? 50 : 15;
+const kills = 50;
 const writers = 8;
 const path = "/api/v1/namespaces/default/configmaps";
 

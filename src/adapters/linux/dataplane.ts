@@ -208,7 +208,7 @@ class NftDataplane implements Dataplane {
     try {
       await run("nft", ["-f", file], { maxBuffer: outputBytesMax });
     } catch (error) {
-      throw new Error(`nft refused the rules: ${messageOf(error)}`);
+      throw new Error(`nft refused the rules: ${messageOf(error)}`, { cause: error });
     } finally {
       await rm(file, { force: true });
     }
@@ -274,6 +274,7 @@ function lostUdpServices(
   });
 }
 
+/** Routes are not nftables' business. */
 function render(key: string, fact: DataplaneFact): Rendered | undefined {
   switch (fact.type) {
     case "service":
@@ -282,7 +283,7 @@ function render(key: string, fact: DataplaneFact): Rendered | undefined {
       return renderHostPort(key, fact);
     case "masquerade":
       return renderMasquerade(key, fact);
-    case "route":
+    default:
       return undefined;
   }
 }

@@ -6,7 +6,6 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { pauseImageArchive, pauseReference, tarOf } from "./archive.ts";
-import { normalizeReference } from "./oci.ts";
 import { pauseProgram } from "./pause.ts";
 import { readTar } from "./tar.ts";
 
@@ -97,13 +96,4 @@ test("tar: the system's tar reads it too", () => {
 
 test("tar: what is no archive is said to be none", () => {
   expect(() => [...readTar(new Uint8Array(1024).fill(7))]).toThrow("not a tar archive");
-});
-
-test("image names are completed as docker completes them", () => {
-  expect(normalizeReference("web")).toBe("docker.io/library/web:latest");
-  expect(normalizeReference("me/web:1")).toBe("docker.io/me/web:1");
-  expect(normalizeReference("localhost/web")).toBe("localhost/web:latest");
-  expect(normalizeReference("registry.example:5000/a/b:2")).toBe("registry.example:5000/a/b:2");
-  expect(normalizeReference("Web")).toBeUndefined();
-  expect(normalizeReference("a b")).toBeUndefined();
 });

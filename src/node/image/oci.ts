@@ -1,4 +1,4 @@
-/** OCI images: the documents of an image layout (image-spec v1), and the names that images go by. */
+/** OCI images: the documents of an image layout (image-spec v1). */
 
 export interface Blob {
   /** "sha256:…" */
@@ -86,23 +86,3 @@ export const layoutDocument = (): Uint8Array => encodeJson({ imageLayoutVersion:
 
 /** Where a blob lies in a layout. */
 export const blobPath = (digest: string): string => `blobs/${digest.replace(":", "/")}`;
-
-const referenceForm =
-  /^(?:[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?::\d+)?\/)*[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$/i;
-
-/**
- * A name as people write it, in full, as docker and containerd spell it: `web` → `docker.io/library/web:latest`.
- * Undefined if it is no image name.
- */
-export function normalizeReference(name: string): string | undefined {
-  if (!referenceForm.test(name)) return undefined;
-  const slash = name.indexOf("/");
-  const first = slash < 0 ? "" : name.slice(0, slash);
-  const hasRegistry = first.includes(".") || first.includes(":") || first === "localhost";
-  let full = name;
-  if (!hasRegistry) full = slash < 0 ? `docker.io/library/${name}` : `docker.io/${name}`;
-  const repository = full.replace(/@.*$/, "").replace(/:[^/:]*$/, "");
-  if (repository !== repository.toLowerCase()) return undefined;
-  const lastPart = full.slice(full.lastIndexOf("/") + 1);
-  return lastPart.includes(":") || lastPart.includes("@") ? full : `${full}:latest`;
-}
