@@ -70,6 +70,8 @@ export interface Strategy<T extends ApiObject> {
   readonly nameFormat?: "subdomain" | "label" | "rfc1035label" | "pathSegment";
   /** Bump metadata.generation when anything but metadata and status changed. Default false. */
   readonly tracksGeneration?: boolean;
+  /** What creates an object may say its status as well (Nodes). Default: the status of what is new is empty. */
+  readonly keepsStatusOnCreate?: boolean;
   /** PUT to a name that is not there creates it. */
   readonly allowCreateOnUpdate?: boolean;
   /** PUT without a resourceVersion is fine. Default true. */

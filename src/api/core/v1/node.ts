@@ -1,16 +1,27 @@
 /** Node: a machine that runs pods. */
+import { cidrWarnings } from "#machinery/ip-warnings.ts";
 import { compareUtf8 } from "#machinery/object.ts";
 import type * as g from "../../generated/core/v1.ts";
 import { ageColumn } from "../../printer-columns.ts";
 import { defineResource } from "../../resource.ts";
+import { validateNode, validateNodeChange } from "./node-validation.ts";
 
 export type Node = g.Node;
 
 const roleLabelPrefix = "node-role.kubernetes.io/";
 const roleLabel = "kubernetes.io/role";
 
+/** The singular field is for clients that know but the one: where the two differ, it counts. */
+function syncPodCidrs({ spec }: Node): void {
+  const { podCIDR = "", podCIDRs = [] } = spec;
+  if (podCIDR !== "" && podCIDRs[0] !== podCIDR) spec.podCIDRs = [podCIDR];
+  else if (podCIDR === "" && podCIDRs[0] !== undefined) spec.podCIDR = podCIDRs[0];
+}
+
 /** What can be had is what there is, unless told otherwise. */
-function setNodeDefaults({ status }: Node): void {
+function setNodeDefaults(node: Node): void {
+  const { status } = node;
+  syncPodCidrs(node);
   if (status.allocatable === undefined && status.capacity !== undefined) {
     status.allocatable = { ...status.capacity };
   }
@@ -38,12 +49,33 @@ const addressCell =
   ({ status }: Node): string =>
     status.addresses?.find((one) => one.type === type)?.address ?? "<none>";
 
-const orUnknown = (text: string | undefined): string => (text ?? "") || "<unknown>";
+const orUnknown = (text: string): string => (text === "" ? "<unknown>" : text);
 
 function kernelCell({ status }: Node): string {
-  const { kernelVersion, architecture = "" } = status.nodeInfo;
+  const { kernelVersion, architecture } = status.nodeInfo;
   const version = orUnknown(kernelVersion);
   return architecture === "" ? version : `${version} (${architecture})`;
+}
+
+/** The kubelet's configuration from a ConfigMap is a feature of the past: it stays only where it stands. */
+function dropDisabledFields(node: Node, old: Node | undefined): void {
+  if (old?.spec.configSource === undefined) delete node.spec.configSource;
+  if (old === undefined) delete node.status.config;
+  if (old?.spec.podPreemptionPolicy === undefined) delete node.spec.podPreemptionPolicy;
+}
+
+function nodeWarnings({ spec }: Node): string[] {
+  const warnings: string[] = [];
+  if (spec.configSource !== undefined) {
+    warnings.push("spec.configSource: the feature is removed");
+  }
+  if ((spec.externalID ?? "") !== "") {
+    warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes");
+  }
+  for (const [index, cidr] of (spec.podCIDRs ?? []).entries()) {
+    warnings.push(...cidrWarnings(`spec.podCIDRs[${index}]`, cidr));
+  }
+  return warnings;
 }
 
 export const Node = defineResource<g.Node>({
@@ -67,5 +99,17 @@ export const Node = defineResource<g.Node>({
       value: ({ status }) => orUnknown(status.nodeInfo.containerRuntimeVersion),
     },
   ],
-  strategy: { defaults: setNodeDefaults },
+  strategy: {
+    keepsStatusOnCreate: true,
+    defaults: setNodeDefaults,
+    prepareForCreate: (node) => dropDisabledFields(node, undefined),
+    prepareForUpdate: dropDisabledFields,
+    prepareForStatusUpdate(node, old) {
+      if (old.status.config === undefined) delete node.status.config;
+    },
+    validate: validateNode,
+    validateUpdate: (node, old) => [...validateNode(node), ...validateNodeChange(node, old)],
+    validateStatusUpdate: validateNodeChange,
+    warnings: nodeWarnings,
+  },
 });

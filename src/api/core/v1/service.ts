@@ -4,6 +4,9 @@ import { defineResource } from "../../resource.ts";
 import { serviceColumns } from "./service-columns.ts";
 import { setServiceDefaults } from "./service-defaults.ts";
 import { dropTypeDependentFields } from "./service-rules.ts";
+import { validateServiceChange } from "./service-update.ts";
+import { validateService, validateServiceStatus } from "./service-validation.ts";
+import { serviceWarnings } from "./service-warnings.ts";
 
 export type Service = g.Service;
 
@@ -22,5 +25,12 @@ export const Service = defineResource<g.Service>({
     allowCreateOnUpdate: true,
     defaults: setServiceDefaults,
     prepareForUpdate: dropTypeDependentFields,
+    validate: (service) => validateService(service, undefined),
+    validateUpdate: (service, old) => [
+      ...validateServiceChange(service, old),
+      ...validateService(service, old),
+    ],
+    validateStatusUpdate: validateServiceStatus,
+    warnings: serviceWarnings,
   },
 });
