@@ -1,12 +1,32 @@
 /** ReplicaSet: so many Pods alike. */
+import type { FieldError } from "#machinery/field-error.ts";
+import { validateImmutable } from "#machinery/meta-validation.ts";
 import { formatLabelSelector } from "#machinery/selector.ts";
 import { setPodTemplateDefaults } from "../../core/v1/pod-defaults.ts";
 import { dropDisabledTemplateFields } from "../../core/v1/pod-disabled-fields.ts";
+import { nonNegative } from "../../core/v1/pod-validation/fields.ts";
+import { rulesFor } from "../../core/v1/pod-validation/relaxed-rules.ts";
+import type { PodRules } from "../../core/v1/pod-validation/rules.ts";
+import { workloadWarnings } from "../../core/v1/pod-warnings.ts";
 import type * as g from "../../generated/apps/v1.ts";
 import { ageColumn, containerColumns } from "../../printer-columns.ts";
 import { defineResource } from "../../resource.ts";
+import {
+  validateCounts,
+  validateRunningTemplate,
+  validateSelector,
+} from "./workload-validation.ts";
 
 export type ReplicaSet = g.ReplicaSet;
+
+const validateSpec = ({ spec }: ReplicaSet, rules: PodRules): FieldError[] => [
+  ...nonNegative("spec.replicas", spec.replicas),
+  ...nonNegative("spec.minReadySeconds", spec.minReadySeconds),
+  ...validateSelector(spec.selector, "spec.selector"),
+  ...validateRunningTemplate(spec.template, spec.selector, "spec", rules),
+];
+
+const partsOfReplicas = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] as const;
 
 export const ReplicaSet = defineResource<ReplicaSet>({
   group: "apps",
@@ -30,5 +50,12 @@ export const ReplicaSet = defineResource<ReplicaSet>({
     prepareForCreate: ({ spec }) => dropDisabledTemplateFields(spec.template, undefined),
     prepareForUpdate: ({ spec }, old) =>
       dropDisabledTemplateFields(spec.template, old.spec.template),
+    validate: (set) => validateSpec(set, rulesFor(undefined, false)),
+    validateUpdate: (set, old) => [
+      ...validateSpec(set, rulesFor(old.spec.template, false)),
+      ...validateImmutable(set.spec.selector, old.spec.selector, "spec.selector"),
+    ],
+    validateStatusUpdate: ({ status }) => validateCounts(status, partsOfReplicas),
+    warnings: workloadWarnings,
   },
 });

@@ -1,6 +1,6 @@
 /**
- * Event: something that happened to an object. One kind, stored once, for both of its groups: requests of events.k8s.io/v1 are
- * held to stricter rules than those of v1.
+ * Event: something that happened to an object. One kind, stored once, for both of its groups:
+ * requests of events.k8s.io/v1 are held to stricter rules than those of v1.
  */
 import { type FieldError, invalid, required } from "#machinery/field-error.ts";
 import { validateImmutable } from "#machinery/meta-validation.ts";
@@ -93,7 +93,10 @@ export function validateEventCreate(event: Event, requestVersion: GroupVersion):
   return errors;
 }
 
-/** In upstream's order; what has another name in events.k8s.io/v1 is still called by the internal one. */
+/**
+ * In upstream's order; what has another name in events.k8s.io/v1 is still called by the internal
+ * one.
+ */
 const immutableFields = [
   ["involvedObject", "involvedObject"],
   ["reason", "reason"],

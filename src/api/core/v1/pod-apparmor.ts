@@ -1,4 +1,7 @@
-/** AppArmor profiles: the fields, and the annotations that said the same before there were fields. Pure. */
+/**
+ * AppArmor profiles: the fields, and the annotations that said the same before there were fields.
+ * Pure.
+ */
 import { equalObjects } from "#machinery/object.ts";
 import type { AppArmorProfile, Pod } from "../../generated/core/v1.ts";
 import { allContainersOf } from "./pod-containers.ts";

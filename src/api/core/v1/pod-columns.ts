@@ -1,4 +1,7 @@
-/** What `kubectl get pods` shows: the columns, worked out of spec and status; which pods are done with. Pure. */
+/**
+ * What `kubectl get pods` shows: the columns, worked out of spec and status; which pods are done
+ * with. Pure.
+ */
 import { isConditionTrue } from "#machinery/conditions.ts";
 import { parseTime } from "#machinery/time.ts";
 import type { ContainerStatus, Pod } from "../../generated/core/v1.ts";
@@ -72,7 +75,10 @@ function initialization({ spec, status }: Pod): Initialization {
   return { reason, restarts, restartedAt, sidecarRestarts, sidecarRestartedAt, readySidecars };
 }
 
-/** Adds what the regular containers' states say, from the last to the first, so that the first has the last word. */
+/**
+ * Adds what the regular containers' states say, from the last to the first, so that the first has
+ * the last word.
+ */
 function addContainers(summary: Summary, { status }: Pod): void {
   let hasRunning = false;
   let errorReason = "";

@@ -1,4 +1,7 @@
-/** The containers of a pod's spec: which there are, in which order they are looked at, what kind each is. Pure. */
+/**
+ * The containers of a pod's spec: which there are, in which order they are looked at, what kind
+ * each is. Pure.
+ */
 import type { Container, EphemeralContainer, PodSpec } from "../../generated/core/v1.ts";
 
 export type ContainerKind = "initContainers" | "containers" | "ephemeralContainers";
@@ -12,7 +15,10 @@ export interface VisitedContainer {
   readonly path: string;
 }
 
-/** Init containers first, then the regular ones, then the ephemeral ones: upstream's order of visiting. */
+/**
+ * Init containers first, then the regular ones, then the ephemeral ones: upstream's order of
+ * visiting.
+ */
 export function visitContainers(spec: PodSpec, path = "spec"): VisitedContainer[] {
   const visit = (
     containers: readonly (Container | EphemeralContainer)[] | null | undefined,

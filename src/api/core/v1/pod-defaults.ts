@@ -1,6 +1,6 @@
 /**
- * Defaults of pods and pod templates that the schema's markers do not say. They run on every decoded object, also on what
- * comes from the store, and change nothing the second time.
+ * Defaults of pods and pod templates that the schema's markers do not say. They run on every
+ * decoded object, also on what comes from the store, and change nothing the second time.
  */
 import { imageTag } from "#machinery/image-reference.ts";
 import { makeQuantity, quantityOf } from "#machinery/quantity.ts";

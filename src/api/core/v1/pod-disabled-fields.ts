@@ -1,6 +1,6 @@
 /**
- * Fields of features that are off by default in this version: dropped from what is written, unless the object used them before.
- * Pure.
+ * Fields of features that are off by default in this version: dropped from what is written, unless
+ * the object used them before. Pure.
  */
 import type { Container, Pod, PodSpec, PodStatus, Volume } from "../../generated/core/v1.ts";
 import { allContainersOf, handlersOf, probesOf } from "./pod-containers.ts";

@@ -1,6 +1,6 @@
 /**
- * What a pod asks for: sums over its containers, requests and limits of the pod as a whole, the QoS class. Exact; the formulas
- * are upstream's, so that scheduler, kubelet and API server agree. Pure.
+ * What a pod asks for: sums over its containers, requests and limits of the pod as a whole, the QoS
+ * class. Exact; the formulas are upstream's, so that scheduler, kubelet and API server agree. Pure.
  */
 import {
   addQuantities,
@@ -52,8 +52,8 @@ const asList = (amounts: Amounts): Record<string, string> =>
   Object.fromEntries([...amounts].map(([name, { text }]) => [name, text]));
 
 /**
- * What the containers need at their peak: the regular ones and the sidecars together, or an init container beside the sidecars
- * that were started before it.
+ * What the containers need at their peak: the regular ones and the sidecars together, or an init
+ * container beside the sidecars that were started before it.
  */
 function containerTotal(
   spec: PodSpec,
@@ -84,7 +84,10 @@ export const aggregateContainerRequests = (spec: PodSpec): Record<string, string
 export const aggregateContainerLimits = (spec: PodSpec): Record<string, string> =>
   asList(containerTotal(spec, ({ resources }) => resources?.limits));
 
-/** What counts when a pod is placed: containers, overridden by the pod as a whole, with overhead on top. */
+/**
+ * What counts when a pod is placed: containers, overridden by the pod as a whole, with overhead on
+ * top.
+ */
 export function effectiveRequests({ spec }: Pick<Pod, "spec">): Record<string, string> {
   const total = containerTotal(spec, ({ resources }) => resources?.requests);
   for (const [name, amount] of amountsOf(spec.resources?.requests)) {
@@ -129,8 +132,8 @@ export function podQosClass({ spec }: Pick<Pod, "spec">): QosClass {
 }
 
 /**
- * Completes requests and limits of the pod as a whole, where it has any, from those of its containers. Runs when all containers
- * are known: after admission.
+ * Completes requests and limits of the pod as a whole, where it has any, from those of its
+ * containers. Runs when all containers are known: after admission.
  */
 export function defaultPodLevelResources(spec: PodSpec): void {
   const { resources } = spec;

@@ -1,6 +1,6 @@
 /**
- * What is special about writing a Pod: what the server fills in at creation, what /resize and /ephemeralcontainers may change,
- * how long an ending pod has. Pure.
+ * What is special about writing a Pod: what the server fills in at creation, what /resize and
+ * /ephemeralcontainers may change, how long an ending pod has. Pure.
  */
 import { equalObjects } from "#machinery/object.ts";
 import { formatTime } from "#machinery/time.ts";

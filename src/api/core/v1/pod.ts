@@ -3,6 +3,14 @@ import type * as g from "../../generated/core/v1.ts";
 import { defineResource } from "../../resource.ts";
 import { podColumns, podRowConditions } from "./pod-columns.ts";
 import { setPodDefaults } from "./pod-defaults.ts";
+import { validatePodResize } from "./pod-validation/resize.ts";
+import { validatePodStatusUpdate } from "./pod-validation/status.ts";
+import {
+  validateEphemeralContainersUpdate,
+  validatePodCreate,
+  validatePodUpdate,
+} from "./pod-validation/update.ts";
+import { podWarnings } from "./pod-warnings.ts";
 import {
   podGracePeriodSeconds,
   preparePodForCreate,
@@ -33,6 +41,19 @@ export const Pod = defineResource<g.Pod>({
     prepareForCreate: preparePodForCreate,
     prepareForUpdate: preparePodForUpdate,
     prepareForStatusUpdate: preparePodForStatusUpdate,
+    validate: validatePodCreate,
+    validateUpdate(pod, old, context) {
+      switch (context?.subresource) {
+        case "resize":
+          return validatePodResize(pod, old);
+        case "ephemeralcontainers":
+          return validateEphemeralContainersUpdate(pod, old);
+        default:
+          return validatePodUpdate(pod, old);
+      }
+    },
+    validateStatusUpdate: validatePodStatusUpdate,
+    warnings: podWarnings,
     gracePeriodSeconds: podGracePeriodSeconds,
   },
 });

@@ -108,7 +108,10 @@ function validateSecretUpdate(object: Secret, old: Secret): FieldError[] {
   return [...errors, ...validateSecret(object)];
 }
 
-/** Whether key and certificate belong together only a crypto library can tell; whether there is PEM at all, we can. */
+/**
+ * Whether key and certificate belong together only a crypto library can tell; whether there is PEM
+ * at all, we can.
+ */
 function secretWarnings({ type, data = {} }: Secret): string[] {
   if (type !== tlsType) return [];
   const hasPem = (key: string): boolean => {
