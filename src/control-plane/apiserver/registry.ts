@@ -156,7 +156,8 @@ export class Registry {
     const { strategy, facts } = this.resource;
     const context = { now: this.parts.clock.now(), user: scope.user.name };
     const hasStatus = facts.subresources.some(({ name }) => name === "status");
-    if (hasStatus) delete (object as { status?: unknown }).status;
+    if (hasStatus && strategy.keepsStatusOnCreate !== true)
+      delete (object as { status?: unknown }).status;
     if (strategy.tracksGeneration === true) object.metadata.generation = 1;
     strategy.prepareForCreate?.(object, context);
     const errors = [...this.#validateMeta(object), ...(strategy.validate?.(object) ?? [])];
