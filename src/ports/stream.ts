@@ -15,7 +15,8 @@ export interface Source<T> {
 /**
  * Both directions of a connection. `read()` gives undefined once the peer has half-closed;
  * `write()` resolves when more may come. `end()` half-closes our side. `abort()` tears both down:
- * pending reads and writes reject with the error.
+ * pending reads and writes reject with the error. One read() at a time. Bytes handed in (here, and in bodies
+ * and sources that are sent) must not be changed afterwards.
  */
 export interface Duplex {
   read(): Promise<Bytes | undefined>;

@@ -161,7 +161,10 @@ export class HttpEndpoint {
             ...(peer === undefined ? {} : { peer }),
           });
     const wrong = flawOf(response, headers, version);
-    if (wrong !== undefined) this.#log.write("error", wrong, { method, target });
+    if (wrong !== undefined) {
+      this.#log.write("error", "an HTTP handler failed", { method, target, error: wrong });
+      if (isSource(response.body)) response.body.stop();
+    }
     return answerOf(
       exchange,
       method,

@@ -19,6 +19,7 @@ import {
   type UdpSocket,
 } from "#ports/network.ts";
 import type { Bytes, Duplex } from "#ports/stream.ts";
+import type { Translation } from "./dataplane.ts";
 import { HttpEndpoint, httpClient } from "./network-http.ts";
 import { Connection, Link } from "./network-link.ts";
 import { duplexPair } from "./network-pipe.ts";
@@ -51,9 +52,27 @@ export interface Way {
   readonly certificates: readonly Bytes[];
 }
 
+/** What a machine's dataplane does with the packets of that machine: where one to this place goes instead. */
+export type Translate = (
+  protocol: "TCP" | "UDP",
+  address: string,
+  port: number,
+  from: string,
+) => Translation;
+
+/** Where a packet ends up. `entry`: the machine it reached first, if that sent it on. */
+interface Reached {
+  readonly host: Host;
+  readonly address: string;
+  readonly port: number;
+  readonly entry?: Host;
+}
+
 const connectMsMax = 30_000;
 const firstPort = 32_768;
 const portMax = 60_999;
+/** Datagrams' translations that a host remembers, so that answers seem to come from where it asked. */
+const flowsMax = 4096;
 
 export const nameOf = (address: Address): string =>
   "unix" in address ? address.unix : `${address.host}:${address.port}`;
@@ -80,12 +99,33 @@ export class MemoryNetwork {
     return host;
   }
 
-  /** The host goes away: its listeners and connections are gone, its addresses free. */
+  /** A pod: a host of its own that shares its machine's ways to others and its dataplane. */
+  pod(address: string, machine: string): Network {
+    const taken = this.#hosts.get(address);
+    if (taken !== undefined) throw new Error(`the address ${address} is taken by a host`);
+    const host = new Host(this, address, this.#hosts.get(machine));
+    this.#hosts.set(address, host);
+    return host;
+  }
+
+  /** The dataplane of that machine, asked about what it and its pods send, and about what reaches it. */
+  translate(machine: string, translate: Translate): void {
+    const host = this.#hosts.get(machine);
+    if (host === undefined) throw new Error(`there is no host ${machine}`);
+    host.translate = translate;
+  }
+
+  /** The host goes away, its pods too: listeners and connections are gone, the addresses free. */
   remove(address: string): void {
     const host = this.#hosts.get(address);
     if (host === undefined) return;
-    for (const [one, owner] of this.#hosts) if (owner === host) this.#hosts.delete(one);
-    host.stop();
+    const gone = new Set<Host>();
+    for (const [one, owner] of this.#hosts) {
+      if (owner !== host && owner.machine !== host) continue;
+      this.#hosts.delete(one);
+      gone.add(owner);
+    }
+    for (const one of gone) one.stop();
     for (const [key, link] of this.#links) {
       if (!key.split(" ").includes(host.address)) continue;
       link.heal();
@@ -118,6 +158,17 @@ export class MemoryNetwork {
     return this.#hosts.get(address);
   }
 
+  reached({
+    address,
+    port,
+  }: {
+    readonly address: string;
+    readonly port: number;
+  }): Reached | undefined {
+    const host = this.#hosts.get(address);
+    return host === undefined ? undefined : { host, address, port };
+  }
+
   resolve(name: string): readonly string[] {
     if (isAddress(name)) return [name];
     if (name === "localhost") return ["127.0.0.1"];
@@ -125,7 +176,7 @@ export class MemoryNetwork {
   }
 
   linkBetween(a: Host, b: Host): Link {
-    const [first = "", second = ""] = [a.address, b.address].toSorted();
+    const [first = "", second = ""] = [a.machine.address, b.machine.address].toSorted();
     const key = `${first} ${second}`;
     const known = this.#links.get(key);
     if (known !== undefined) return known;
@@ -139,7 +190,8 @@ export class MemoryNetwork {
     if (one === undefined || two === undefined) {
       throw new Error(`there is no host ${one === undefined ? a : b}`);
     }
-    if (one === two) throw new Error(`${a} and ${b} are one host, which nothing can cut in two`);
+    if (one.machine === two.machine)
+      throw new Error(`${a} and ${b} are on one host, which nothing can cut in two`);
     return this.linkBetween(one, two);
   }
 }
@@ -152,7 +204,15 @@ const isAny = (address: string): boolean =>
 /** One host's view of the network. */
 export class Host implements Network {
   readonly address: string;
+  /** Itself, or for a pod the host that it runs on. */
+  readonly machine: Host;
+  /** A machine's own. */
+  translate: Translate | undefined;
   readonly #hub: MemoryNetwork;
+  readonly #outgoing = new Set<Connection>();
+  /** "own port, backend" → whom it asked. */
+  readonly #flows = new Map<string, { readonly host: string; readonly port: number }>();
+  #isGone = false;
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #sockets = new Map<
     string,
@@ -160,9 +220,10 @@ export class Host implements Network {
   >();
   #nextPort = firstPort;
 
-  constructor(hub: MemoryNetwork, address: string) {
+  constructor(hub: MemoryNetwork, address: string, machine?: Host) {
     this.#hub = hub;
     this.address = address;
+    this.machine = machine ?? this;
   }
 
   async connect(
@@ -233,21 +294,27 @@ export class Host implements Network {
   /** Connects and shakes hands; waits while the way is cut, for as long as `timeoutMs`. */
   async dial(to: Address, tls: ClientTls | undefined, timeoutMs = connectMsMax): Promise<Way> {
     const doing = `cannot connect to ${nameOf(to)}`;
-    const [host, address] = this.#find(to, doing);
-    const link = this.#hub.linkBetween(this, host);
-    if (link.isCut) await this.#waitFor(link, doing, timeoutMs);
-    const endpoint = host.endpointAt(to, address);
-    if (endpoint === undefined) {
-      const code = "unix" in to ? "ENOENT" : "ECONNREFUSED";
-      throw new NetworkError(code, `${doing}: nobody listens there (${code})`);
+    const reached = "unix" in to ? this.#ownSocket() : this.#find(to, doing);
+    if (reached === "dropped") await this.#waitFor(undefined, doing, timeoutMs);
+    if (typeof reached === "string") throw this.#refusal(doing);
+    const { host, address, port, entry = host } = reached;
+    const link = this.#hub.linkBetween(this, entry);
+    for (const one of [link, this.#hub.linkBetween(entry, host)]) {
+      if (one.isCut) await this.#waitFor(one, doing, timeoutMs);
     }
+    const endpoint = host.endpointAt("unix" in to ? to : { host: address, port }, address);
+    if (endpoint === undefined) throw this.#refusal(doing, "unix" in to ? "ENOENT" : undefined);
     const name = "unix" in to ? "localhost" : to.host;
     const certificates = shakeHands(name, tls, endpoint.tls, this.#hub);
     const own = isLoopback(address) ? "127.0.0.1" : this.address;
     const from = "unix" in to ? to : { host: own, port: this.#freePort() };
     const connection = new Connection(link);
     endpoint.connections.add(connection);
-    connection.onOver(() => endpoint.connections.delete(connection));
+    this.#outgoing.add(connection);
+    connection.onOver(() => {
+      endpoint.connections.delete(connection);
+      this.#outgoing.delete(connection);
+    });
     return { endpoint, connection, from, certificates };
   }
 
@@ -259,7 +326,7 @@ export class Host implements Network {
   /** Takes a datagram, if somebody listens for it. */
   take(address: string, port: number, bytes: Bytes, from: { host: string; port: number }): void {
     const got = this.#sockets.get(`${address} ${port}`) ?? this.#sockets.get(`any ${port}`);
-    got?.(bytes, from);
+    got?.(bytes, this.#flows.get(`${port} ${from.host} ${from.port}`) ?? from);
   }
 
   stop(): void {
@@ -268,30 +335,63 @@ export class Host implements Network {
       endpoint.isClosed = true;
       for (const connection of endpoint.connections) connection.break(gone);
     }
+    for (const connection of this.#outgoing) connection.break(gone);
+    this.#isGone = true;
     this.#endpoints.clear();
     this.#sockets.clear();
   }
 
-  #find(to: Address, doing: string): readonly [Host, string] {
-    if ("unix" in to) return [this, ""];
+  #ownSocket(): Reached {
+    return { host: this, address: "", port: 0 };
+  }
+
+  #refusal(doing: string, code = "ECONNREFUSED"): NetworkError {
+    return new NetworkError(code, `${doing}: nobody listens there (${code})`);
+  }
+
+  #find(to: { readonly host: string; readonly port: number }, doing: string) {
     const [address] = this.#hub.resolve(to.host);
     if (address === undefined)
       throw new NetworkError("ENOTFOUND", `${doing}: no such name (ENOTFOUND)`);
-    if (isLoopback(address)) return [this, address];
-    const host = this.#hub.hostAt(address);
-    if (host === undefined) {
+    const reached = this.#reach("TCP", address, to.port);
+    if (reached === undefined) {
       throw new NetworkError("EHOSTUNREACH", `${doing}: no host has this address (EHOSTUNREACH)`);
     }
-    return [host, address];
+    return reached;
   }
 
-  #waitFor(link: Link, doing: string, timeoutMs: number): Promise<void> {
+  /** Where a packet to that place goes, Services considered: by our machine first, then by the one that it reaches. */
+  #reach(
+    protocol: "TCP" | "UDP",
+    address: string,
+    port: number,
+  ): Reached | "refused" | "dropped" | undefined {
+    if (this.#isGone) return undefined;
+    const isPod = this.machine !== this;
+    if (isPod && isLoopback(address)) return { host: this, address, port };
+    const source = isLoopback(address) ? "127.0.0.1" : this.address;
+    const sent = this.machine.translate?.(protocol, address, port, source);
+    if (typeof sent === "string") return sent;
+    if (sent !== undefined) return this.#hub.reached(sent);
+    if (isLoopback(address)) return { host: this, address, port };
+    const host = this.#hub.hostAt(address);
+    if (host === undefined) return undefined;
+    const entering = host === this.machine ? undefined : host.translate;
+    const sentOn = entering?.(protocol, address, port, source);
+    if (sentOn === undefined) return { host, address, port };
+    if (typeof sentOn === "string") return sentOn;
+    const last = this.#hub.reached(sentOn);
+    return last === undefined ? undefined : { ...last, entry: host };
+  }
+
+  /** Until the link is healed; without one, in vain. */
+  #waitFor(link: Link | undefined, doing: string, timeoutMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const cancel = this.#hub.clock.after(timeoutMs, () => {
         const wait = `no answer within ${timeoutMs} ms`;
         reject(new NetworkError("ETIMEDOUT", `${doing}: ${wait} (ETIMEDOUT)`));
       });
-      link.carry(() => {
+      link?.carry(() => {
         cancel();
         resolve();
       });
@@ -359,10 +459,20 @@ export class Host implements Network {
   #deliver(bytes: Bytes, port: number, to: { readonly host: string; readonly port: number }): void {
     const [address] = this.#hub.resolve(to.host);
     if (address === undefined) return;
-    const isLocal = isLoopback(address);
-    const host = isLocal ? this : this.#hub.hostAt(address);
-    if (host === undefined || this.#hub.linkBetween(this, host).isCut) return;
-    host.take(address, to.port, bytes, { host: isLocal ? "127.0.0.1" : this.address, port });
+    const reached = this.#reach("UDP", address, to.port);
+    if (reached === undefined || typeof reached === "string") return;
+    const { host, entry = host } = reached;
+    if (this.#hub.linkBetween(this, entry).isCut || this.#hub.linkBetween(entry, host).isCut)
+      return;
+    if (reached.address !== address || reached.port !== to.port) {
+      const flow = `${port} ${reached.address} ${reached.port}`;
+      this.#flows.delete(flow);
+      this.#flows.set(flow, to);
+      const [oldest = ""] = this.#flows.keys();
+      if (this.#flows.size > flowsMax) this.#flows.delete(oldest);
+    }
+    const from = isLoopback(reached.address) ? "127.0.0.1" : this.address;
+    host.take(reached.address, reached.port, bytes, { host: from, port });
   }
 }
 

@@ -22,8 +22,42 @@ const ofConnection: ReadonlySet<string> = new Set([
   "upgrade",
 ]);
 
+/** The name of a header that cannot be sent; undefined: all can. */
+export function badHeader(headers: Headers): string | undefined {
+  for (const name in headers) {
+    const value = headers[name] ?? "";
+    if (!token.test(name)) return name;
+    if (
+      beyondAscii.test(value) &&
+      hasControl(name === "set-cookie" ? value.replaceAll("\n", "") : value)
+    ) {
+      return name;
+    }
+  }
+  return undefined;
+}
+
+const token = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
+
+function hasControl(value: string): boolean {
+  return Array.from(value).some(
+    (character) => (character < " " && character !== "\t") || character === "\x7f",
+  );
+}
+
 /** What came in. HTTP/2's pseudo headers are left out; its :authority is the host. */
 export function incomingHeaders(headers: IncomingHttpHeaders): Headers {
+  for (const name in headers) {
+    const value = headers[name];
+    if (typeof value !== "string" || name.startsWith(":") || beyondAscii.test(value)) {
+      return decodedHeaders(headers);
+    }
+  }
+  // As they should be already, which nearly all are: no copy.
+  return headers as Headers;
+}
+
+function decodedHeaders(headers: IncomingHttpHeaders): Headers {
   const result: Record<string, string> = {};
   for (const name in headers) {
     const value = headers[name];
@@ -62,4 +96,4 @@ export function http2Headers(headers: Headers): Record<string, string | string[]
 }
 
 export const trailerHeaders = (trailers: NodeJS.Dict<string | string[]>): Headers =>
-  incomingHeaders(trailers);
+  decodedHeaders(trailers);

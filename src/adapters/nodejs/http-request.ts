@@ -3,6 +3,7 @@ import { constants, gzip } from "node:zlib";
 import type { Log } from "#ports/log.ts";
 import type { Headers, HttpHandler, HttpRequest, HttpResponse } from "#ports/network.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
+import { badHeader } from "./http-headers.ts";
 import { plainBytes } from "./network-error.ts";
 
 /** The head of a request, pseudo headers aside: as large as Go's servers take. */
@@ -66,21 +67,39 @@ export class ServerRequest implements HttpRequest {
 }
 
 /** Handlers answer every error themselves; one that throws all the same is a bug, told to the log and not to the client. */
-export async function answer(service: Service, request: HttpRequest): Promise<HttpResponse> {
+export async function answer(
+  service: Service,
+  request: HttpRequest,
+  mayUpgrade: boolean,
+): Promise<HttpResponse> {
   try {
     const response = await service.handle(request);
-    if (response.status !== 101 && response.gzip === true)
-      return await compressed(request, response);
-    return response;
+    const flaw = flawOf(response, mayUpgrade);
+    if (flaw === undefined)
+      return response.gzip === true ? compressed(request, response) : response;
+    if (isSource(response.body)) response.body.stop();
+    return failed(service, request, new Error(flaw));
   } catch (error) {
-    service.log.write("error", "an HTTP handler failed", {
-      method: request.method,
-      target: request.target,
-      error,
-      stack: error instanceof Error ? error.stack : undefined,
-    });
-    return plainText(500, "internal error");
+    return failed(service, request, error);
   }
+}
+
+/** Why nothing could send this. */
+function flawOf({ status, headers }: HttpResponse, mayUpgrade: boolean): string | undefined {
+  if (status === 101 && !mayUpgrade)
+    return "it answered 101 to a request that asked for no upgrade";
+  const bad = badHeader(headers);
+  return bad === undefined ? undefined : `it answered with the header ${bad}, which is not valid`;
+}
+
+function failed(service: Service, request: HttpRequest, error: unknown): HttpResponse {
+  service.log.write("error", "an HTTP handler failed", {
+    method: request.method,
+    target: request.target,
+    error,
+    stack: error instanceof Error ? error.stack : undefined,
+  });
+  return plainText(500, "internal error");
 }
 
 export const plainText = (status: number, text: string): HttpResponse => ({

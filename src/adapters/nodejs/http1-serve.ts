@@ -99,26 +99,39 @@ function serveRequest(context: Context, req: IncomingMessage, res: ServerRespons
     if (!res.writableFinished) request?.leave();
     if (service.isClosing && connection.requests === 0) req.socket.destroySoon();
   });
-  res.on("error", () => req.socket.destroy());
-  const run = async (): Promise<void> => {
-    const body = await bodyOf(req, service.bodyBytesMax);
-    if (body === "gone") return;
-    if (body === "large") {
-      readOff(req);
-      await respond(service, req, res, tooLarge(service.bodyBytesMax));
-      return;
-    }
+  res.on("error", cutOff);
+  const proceed = (body: Uint8Array | undefined): Promise<void> => {
     request = requestOf(req, body, connection.peer);
     if (res.destroyed) request.leave();
-    await respond(service, req, res, await answer(service, request));
+    return answer(service, request, false).then((response) => respond(service, req, res, response));
   };
-  run().catch((error: unknown) => broken(service, req, error));
+  const isBodiless = !hasBody(req);
+  const done = isBodiless ? proceed(undefined) : afterBody(service, req, res, proceed);
+  done.catch((error: unknown) => {
+    // What breaks once the answer has begun can only be shown by breaking off.
+    service.log.write("warn", "an HTTP answer broke off", { target: req.url, error });
+    req.socket.destroy();
+  });
 }
 
-/** What breaks once the answer has begun can only be shown by breaking off. */
-function broken(service: Service, req: IncomingMessage, error: unknown): void {
-  service.log.write("warn", "an HTTP answer broke off", { target: req.url, error });
-  req.socket.destroy();
+function cutOff(this: ServerResponse): void {
+  this.socket?.destroy();
+}
+
+async function afterBody(
+  service: Service,
+  req: IncomingMessage,
+  res: ServerResponse,
+  proceed: (body: Uint8Array | undefined) => Promise<void>,
+): Promise<void> {
+  const bytesMax = service.bodyBytesMax;
+  const isLarge = Number(req.headers["content-length"] ?? 0) > bytesMax;
+  const body = isLarge ? "large" : await collect(req, bytesMax, () => req.complete);
+  // Undefined: the client went away before the end of its body.
+  if (body === undefined) return;
+  if (body !== "large") return proceed(body.length === 0 ? undefined : body);
+  readOff(req);
+  await respond(service, req, res, tooLarge(bytesMax));
 }
 
 const requestOf = (
@@ -128,16 +141,9 @@ const requestOf = (
 ): ServerRequest =>
   new ServerRequest(req.method ?? "GET", req.url ?? "/", incomingHeaders(req.headers), body, peer);
 
-async function bodyOf(
-  req: IncomingMessage,
-  bytesMax: number,
-): Promise<Uint8Array | "large" | "gone" | undefined> {
+function hasBody(req: IncomingMessage): boolean {
   const length = req.headers["content-length"];
-  if (req.headers["transfer-encoding"] === undefined && (length === undefined || length === "0")) {
-    return undefined;
-  }
-  if (length !== undefined && Number(length) > bytesMax) return "large";
-  return (await collect(req, bytesMax, () => req.complete)) ?? "gone";
+  return req.headers["transfer-encoding"] !== undefined || (length !== undefined && length !== "0");
 }
 
 /** Reads the rest of a body that nobody wants, for a while: a client that is cut off while sending never sees the answer. */
@@ -158,36 +164,40 @@ function serveExpecting(context: Context, req: IncomingMessage, res: ServerRespo
   serveRequest(context, req, res);
 }
 
-async function respond(
+/** Sends the answer; at once if it is whole. */
+function respond(
   service: Service,
   req: IncomingMessage,
   res: ServerResponse,
   response: HttpResponse,
-): Promise<void> {
+): Promise<void> | undefined {
   const { status, headers, body, trailers } = response;
   const hasNone = bodiless(req.method ?? "GET", status);
-  if (res.destroyed) {
-    if (isSource(body)) body.stop();
-    return;
-  }
   if (service.isClosing) res.shouldKeepAlive = false;
-  if (status === 101)
-    throw new Error("a handler answered 101 to a request that asked for no upgrade");
-  if (!isSource(body) && (trailers === undefined || hasNone)) {
-    const lines = http1Headers(headers, "content-length");
-    // What HEAD would have got, if the handler knows it without the body.
-    const length = body?.length ?? (hasNone ? headers["content-length"] : 0);
-    if (status !== 204 && status !== 304 && length !== undefined) {
-      lines.push("content-length", String(length));
-    }
-    res.writeHead(status, lines);
-    res.end(hasNone ? undefined : body);
-    return;
+  if (isSource(body) || (trailers !== undefined && !hasNone)) {
+    return stream(res, response, hasNone);
   }
-  res.writeHead(status, http1Headers(headers));
-  if (hasNone) {
+  if (res.destroyed) return undefined;
+  const lines = http1Headers(headers, "content-length");
+  // What HEAD would have got, if the handler knows it without the body.
+  const length = body?.length ?? (hasNone ? headers["content-length"] : 0);
+  if (status !== 204 && status !== 304 && length !== undefined) {
+    lines.push("content-length", String(length));
+  }
+  res.writeHead(status, lines);
+  res.end(hasNone ? undefined : body);
+  return undefined;
+}
+
+async function stream(
+  res: ServerResponse,
+  { status, headers, body, trailers }: HttpResponse,
+  hasNone: boolean,
+): Promise<void> {
+  if (!res.destroyed) res.writeHead(status, http1Headers(headers));
+  if (hasNone || res.destroyed) {
     if (isSource(body)) body.stop();
-    res.end();
+    if (!res.destroyed) res.end();
     return;
   }
   res.flushHeaders();
@@ -228,7 +238,7 @@ async function serveUpgrade(
   const request = requestOf(req, typeof body === "object" ? body : undefined, connection.peer);
   const onClose = (): void => request.leave();
   socket.once("close", onClose);
-  const response = refusal(body, service.bodyBytesMax) ?? (await answer(service, request));
+  const response = refusal(body, service.bodyBytesMax) ?? (await answer(service, request, true));
   socket.off("close", onClose);
   if (response.status !== 101 || response.upgrade === undefined) {
     await respondRaw(service, req, socket, response);

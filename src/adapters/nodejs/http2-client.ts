@@ -2,7 +2,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
 import { type Address, type ClientTls, type HttpClient, NetworkError } from "#ports/network.ts";
 import { noBody, type PulledBody, pullBody, pump } from "./http-body.ts";
-import { http2Headers, incomingHeaders, trailerHeaders } from "./http-headers.ts";
+import { badHeader, http2Headers, incomingHeaders, trailerHeaders } from "./http-headers.ts";
 import { type Answer, authorityOf, type Request } from "./http1-client.ts";
 import { headBytesMax, headerCountMax } from "./http-request.ts";
 import { nameOf, networkError } from "./network-error.ts";
@@ -140,7 +140,7 @@ function watchSilence(connection: Connection, to: Address, onlyBusy: boolean): v
   session.once("close", () => clearTimeout(answer));
 }
 
-function exchange(
+async function exchange(
   connection: Connection,
   request: Request,
   name: string,
@@ -149,6 +149,9 @@ function exchange(
 ): Promise<Answer> {
   const { method, target, headers = {}, body, signal } = request;
   const { session } = connection;
+  const bad = badHeader(headers);
+  if (bad !== undefined)
+    throw new NetworkError("EINVAL", `${name}: the header ${bad} is not valid (EINVAL)`);
   const wire: Record<string, string | string[]> = {
     ...http2Headers(headers),
     ":method": method,

@@ -120,7 +120,7 @@ function serveStream(
     const path = headers[":path"] ?? "/";
     request = new ServerRequest(method, path, incomingHeaders(headers), body, connection.peer);
     if (stream.destroyed) request.leave();
-    await respond(method, stream, await answer(service, request));
+    await respond(method, stream, await answer(service, request, false));
   };
   run().catch((error: unknown) => {
     service.log.write("warn", "an HTTP answer broke off", { target: headers[":path"], error });
@@ -152,7 +152,6 @@ async function respond(
     if (isSource(body)) body.stop();
     return;
   }
-  if (status === 101) throw new Error("a handler answered 101, which HTTP/2 does not have");
   const hasNone = bodiless(method, status);
   const headers: Record<string, string | string[] | number> = http2Headers(response.headers);
   headers[":status"] = status;
