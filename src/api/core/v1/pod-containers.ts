@@ -37,8 +37,12 @@ export function visitContainers(spec: PodSpec, path = "spec"): VisitedContainer[
   ];
 }
 
-export const allContainersOf = (spec: PodSpec): Container[] =>
-  visitContainers(spec).map(({ container }) => container);
+/** The same without paths. */
+export const allContainersOf = (spec: PodSpec): Container[] => [
+  ...(spec.initContainers ?? []),
+  ...(spec.containers ?? []),
+  ...(spec.ephemeralContainers ?? []),
+];
 
 /** An init container that keeps running beside the regular ones. */
 export const isSidecar = (container: Container | undefined): boolean =>

@@ -138,8 +138,11 @@ export function preparePodForStatusUpdate(pod: Pod, old: Pod): void {
   if ((status.qosClass ?? "") === "" && before.qosClass !== undefined) {
     status.qosClass = before.qosClass;
   }
-  status.resourceClaimStatuses ??= before.resourceClaimStatuses as never;
-  status.extendedResourceClaimStatus ??= before.extendedResourceClaimStatus as never;
+  const { resourceClaimStatuses, extendedResourceClaimStatus } = before;
+  if (resourceClaimStatuses !== undefined) status.resourceClaimStatuses ??= resourceClaimStatuses;
+  if (extendedResourceClaimStatus !== undefined) {
+    status.extendedResourceClaimStatus ??= extendedResourceClaimStatus;
+  }
   if ((status.observedGeneration ?? 0) === 0 && before.observedGeneration !== undefined) {
     status.observedGeneration = before.observedGeneration;
   }
