@@ -109,9 +109,13 @@ export class Running {
     for (const wake of this.#wake.splice(0)) wake();
   }
   /** Resolves when the output matches; rejects if the program ended without. The test's own limit bounds it. */
-  async prints(pattern: RegExp): Promise<string> {
+  prints(pattern: RegExp): Promise<string> {
+    return this.printsAfter(0, pattern);
+  }
+  /** The same for what comes behind the first `start` characters. */
+  async printsAfter(start: number, pattern: RegExp): Promise<string> {
     for (;;) {
-      if (pattern.test(this.output)) return this.output;
+      if (pattern.test(this.output.slice(start))) return this.output;
       if (this.child.exitCode !== null) {
         throw new Error(
           `it ended with ${this.child.exitCode} before printing ${pattern}:\n${this.output}`,

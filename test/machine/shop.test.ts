@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TestCluster } from "./cluster.ts";
 import { fetchText, startLoad } from "./load.ts";
+import { kubectlProgram, Running, run } from "./programs.ts";
 import { describeWith } from "./requirements.ts";
 
 interface PodJson {
@@ -189,7 +190,7 @@ spec:
     await cluster.until("deployment/worker", ".status.replicas", /^1$/m);
   });
 
-  test("exec: exit codes, stdin of 5 MB, a terminal that is resized", async () => {
+  test("exec: exit codes and stdin of 5 MB", async () => {
     const pod = await podOf("web");
     const failed = await cluster.kubectl(["exec", pod, "--", "sh", "-c", "exit 7"]);
     expect(failed.code).toBe(7);
@@ -198,6 +199,32 @@ spec:
     expect(counted.stdout.trim()).toBe(String(input.length));
     const missing = await cluster.refused("exec", pod, "--", "no-such-program");
     expect(missing).toContain("no-such-program");
+  });
+
+  test("exec -it: a terminal with its size, its resizing, Ctrl-C and the exit code", async () => {
+    const pod = await podOf("web");
+    const kubectl = `${kubectlProgram()} --kubeconfig ${cluster.kubeconfig}`;
+    const session = `tty; stty rows 41 cols 123; exec ${kubectl} exec -it ${pod} -- sh`;
+    const terminal = new Running("script", ["-qefc", session, "/dev/null"]);
+    const pty = /\/dev\/pts\/\d+/.exec(await terminal.prints(/\/dev\/pts\/\d+/))?.[0] ?? "";
+    await terminal.prints(/# /);
+    terminal.child.stdin?.write("stty size\n");
+    await terminal.prints(/41 123/);
+    expect((await run("stty", ["-F", pty, "rows", "50", "cols", "200"])).code).toBe(0);
+    // The new size travels behind our back: ask until it has arrived.
+    while (!terminal.output.includes("50 200")) {
+      const before = terminal.output.length;
+      terminal.child.stdin?.write("stty size\n");
+      await terminal.printsAfter(before, /\d+ \d+\r?\n/);
+    }
+    terminal.child.stdin?.write("echo begun; sleep 1000\n");
+    await terminal.prints(/\nbegun/);
+    terminal.child.stdin?.write("\u0003");
+    const before = terminal.output.length;
+    terminal.child.stdin?.write("echo still here\n");
+    await terminal.printsAfter(before, /\nstill here/);
+    terminal.child.stdin?.write("exit 12\n");
+    expect(await terminal.ended, terminal.output).toBe(12);
   });
 
   test("port-forward carries requests in parallel", async () => {
