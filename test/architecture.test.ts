@@ -27,9 +27,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "adapters/containerd": ["ports", "machinery"],
   "adapters/linux": ["ports", "machinery"],
   "adapters/memory": ["ports", "machinery"],
+  simulation: [...boxes, "cluster", "adapters/memory"],
   main: [
     ...boxes,
     "cluster",
+    "simulation",
     "adapters/nodejs",
     "adapters/containerd",
     "adapters/linux",

@@ -36,6 +36,11 @@ export interface ControlPlaneOptions {
   readonly serviceAccountKey: { readonly privateKey: string; readonly publicKey: string };
   readonly nodeProxy?: NodeProxy;
   readonly controllers?: Partial<ControllerSettings>;
+  /**
+   * How controllers and the scheduler reach the API server, by their name; default: in this process. Asked once there is one, before
+   * they start.
+   */
+  readonly transport?: (apiServer: ApiServer) => Promise<(name: string) => Handler>;
   /** How long history is kept, in milliseconds. */
   readonly retentionMs?: number;
 }
@@ -100,6 +105,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const as = (name: string): Handler => apiServer.as(identityOf(name));
   const clientFor = (name: string): Client =>
     createClient(as(name), { userAgent: shortName(name) });
+  const reach = (await options.transport?.(apiServer)) ?? as;
+  const componentClient = (name: string): Client =>
+    createClient(reach(name), { userAgent: shortName(name) });
   await provideDnsService(
     createClient(apiServer.as(serverUser), { userAgent: "wherry" }),
     options.serviceCidr,
@@ -111,19 +119,20 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     log.child("store"),
   );
   const controllers = startControllers({
-    clientFor,
+    clientFor: componentClient,
     clock,
     random: random.fork("controllers"),
     log: log.child("controllers"),
     settings: { clusterCidr: options.podCidr, rootCa: options.authority, ...options.controllers },
   });
-  const schedulerInformers = createInformers(clientFor("system:kube-scheduler"), {
+  const schedulerClient = componentClient("system:kube-scheduler");
+  const schedulerInformers = createInformers(schedulerClient, {
     clock,
     random: random.fork("scheduler informers"),
     log: log.child("scheduler"),
   });
   const scheduler = startScheduler({
-    client: clientFor("system:kube-scheduler"),
+    client: schedulerClient,
     informers: schedulerInformers,
     clock,
     random: random.fork("scheduler"),

@@ -22,6 +22,7 @@ import { openLogFile } from "./log-file.ts";
 import { type Nodes, startNodes } from "./nodes.ts";
 import { recordProcesses } from "./process-record.ts";
 import type { ClusterSettings } from "./settings.ts";
+import { type SimulatedNetwork, simulatedNetwork } from "./simulated-nodes.ts";
 import { clusterStatus } from "./status.ts";
 import { exitRefused, exitStopped, type Progress } from "./supervisor.ts";
 
@@ -31,6 +32,8 @@ export interface DaemonWorld {
   readonly paths: ClusterPaths;
   readonly settings: ClusterSettings;
   readonly network: Network;
+  /** Where simulated nodes live, if the cluster has such. */
+  readonly simulated: SimulatedNetwork | undefined;
   readonly log: Log;
   readonly certificates: CertificateStore;
   /** The machine's address, for the API server and real nodes. */
@@ -103,7 +106,9 @@ async function startCluster(
     clock: systemClock,
     directory: paths.certificates,
   });
-  const world: DaemonWorld = { allotment, paths, settings, network, log, certificates, address };
+  const simulated = settings.runtime === "simulated" ? simulatedNetwork(network, log) : undefined;
+  const shared = { allotment, paths, settings, network, simulated, log, certificates, address };
+  const world: DaemonWorld = shared;
   const life = new Life(world, startedAtMs);
   await life.serveControl();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
@@ -179,7 +184,7 @@ class Life {
 }
 
 async function controlPlaneOf(
-  { settings, network, log, certificates }: DaemonWorld,
+  { settings, network, simulated, log, certificates }: DaemonWorld,
   storage: Awaited<ReturnType<typeof openLmdbStorage>>,
 ): Promise<ControlPlane> {
   const authority = await certificates.authority();
@@ -207,7 +212,7 @@ async function controlPlaneOf(
     authority,
     serviceAccountKey: await certificates.signingKey("sa"),
     nodeProxy: nodeProxy({
-      network,
+      network: simulated?.network ?? network,
       identity: () => ({ chain: kubeletClient.certificate, key: kubeletClient.privateKey }),
       roots: authority,
     }),

@@ -6,13 +6,11 @@ import type { Engine } from "#adapters/containerd/engine.ts";
 import { systemClock } from "#adapters/nodejs/clock.ts";
 import { systemCrypto } from "#adapters/nodejs/crypto.ts";
 import { systemRandom } from "#adapters/nodejs/random.ts";
-import { Node } from "#api/core/v1/node.ts";
 import type { ControlPlane } from "#cluster/control-plane.ts";
 import { untilDnsAnswers } from "#cluster/dns-check.ts";
 import { dnsAddress } from "#cluster/dns-service.ts";
 import { startNode } from "#cluster/node.ts";
-import { findCondition } from "#machinery/conditions.ts";
-import { parseTime } from "#machinery/time.ts";
+import { allReady } from "./all-ready.ts";
 import type { DaemonWorld } from "./daemon.ts";
 import { clearNode, openRealNode, stopAllPods } from "./real-node.ts";
 import { startSimulatedNodes } from "./simulated-nodes.ts";
@@ -106,30 +104,4 @@ async function startRealNode(world: DaemonWorld, controlPlane: ControlPlane): Pr
       }
     },
   };
-}
-
-/** Follows the nodes until each is Ready by its own word of this life: what the last one said may be stale. */
-export async function allReady(
-  controlPlane: ControlPlane,
-  names: readonly string[],
-  sinceMs: number,
-): Promise<void> {
-  const client = controlPlane.clientFor("system:kube-controller-manager");
-  const waiting = new Set(names);
-  const watch = await client.watch(Node, { sendInitialEvents: true, allowBookmarks: true });
-  const since = Math.floor(sinceMs / 1000) * 1000;
-  try {
-    while (waiting.size > 0) {
-      const events = await watch.next();
-      if (events === undefined) throw new Error("the watch for nodes ended before they were ready");
-      for (const { type, object } of events) {
-        if (type !== "ADDED" && type !== "MODIFIED") continue;
-        const ready = findCondition(object.status.conditions ?? [], "Ready");
-        const saidMs = parseTime(ready?.lastHeartbeatTime ?? "") ?? 0;
-        if (ready?.status === "True" && saidMs >= since) waiting.delete(object.metadata.name);
-      }
-    }
-  } finally {
-    watch.stop();
-  }
 }

@@ -25,6 +25,8 @@ import { archiveReferences, SimulatedImages } from "./runtime-images.ts";
 import type { ProgramRule } from "./runtime-process.ts";
 import { defaultProgram } from "./runtime-programs.ts";
 
+export type { Program, ProgramRule, SimulatedProcess } from "./runtime-process.ts";
+
 type Text = Readonly<Record<string, string>>;
 
 export interface SimulatedRuntimeOptions {
@@ -37,6 +39,13 @@ export interface SimulatedRuntimeOptions {
   /** Tried in order, before the default program. */
   readonly programs: readonly ProgramRule[];
   readonly pullMs: number;
+  /** Gives pods places of their own on the network; without it they are on the host's. */
+  readonly pods?: PodNetworks;
+}
+
+export interface PodNetworks {
+  join(address: string, sandbox: SandboxConfig): Network;
+  leave(address: string): void;
 }
 
 /** What shall go wrong; each is asked when it matters and says why, or undefined for no fault. */
@@ -51,6 +60,7 @@ interface SandboxState {
   readonly config: SandboxConfig;
   readonly createdAtMs: number;
   readonly address: string | undefined;
+  readonly network: Network;
   ready: boolean;
 }
 
@@ -228,10 +238,13 @@ export class SimulatedRuntime implements Runtime {
     if (fault !== undefined) throw new RuntimeError("failed", fault);
     const id = this.#newId();
     const address = config.security.network === "node" ? undefined : this.#takeAddress();
-    const { host, clock } = this.#options;
+    const { host, clock, pods } = this.#options;
+    const network =
+      (address === undefined ? undefined : pods?.join(address, config)) ?? this.#options.network;
     await host.makeDirectory(config.logDirectory, 0o755);
     if (config.cgroupParent !== "") await host.cgroup(config.cgroupParent).make({});
-    this.#sandboxes.set(id, { id, config, address, ready: true, createdAtMs: clock.now() });
+    const createdAtMs = clock.now();
+    this.#sandboxes.set(id, { id, config, address, network, ready: true, createdAtMs });
     this.#tell({ type: "created", id });
     this.#tell({ type: "started", id });
     return id;
@@ -257,7 +270,10 @@ export class SimulatedRuntime implements Runtime {
   #endSandbox(sandbox: SandboxState): void {
     if (!sandbox.ready) return;
     sandbox.ready = false;
-    if (sandbox.address !== undefined) this.#pool?.free(sandbox.address);
+    if (sandbox.address !== undefined) {
+      this.#options.pods?.leave(sandbox.address);
+      this.#pool?.free(sandbox.address);
+    }
     this.#tell({ type: "exited", id: sandbox.id, exitCode: 0 });
   }
   async removeSandbox(id: string): Promise<void> {
@@ -302,7 +318,8 @@ export class SimulatedRuntime implements Runtime {
         `failed to reserve container name "${config.name}_${config.attempt}": name is reserved for "${taken.id}"`,
       );
     }
-    const { clock, random, network, host, hostAddress, programs } = this.#options;
+    const { clock, random, host, hostAddress, programs } = this.#options;
+    const { network } = sandbox;
     const id = this.#newId();
     const rule = programs.find((one) => one.matches(config, sandboxConfig));
     const address = sandbox.address ?? hostAddress;
