@@ -4,6 +4,8 @@ import { type Headers, NetworkError } from "#ports/network.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
 import { networkError, plainBytes } from "./network-error.ts";
 
+const pieceBytesMax = 16 * 1024;
+const joinedBytesMax = 64 * 1024;
 /** Bytes that wait for whoever pulls before the sender is held back. */
 const waitingBytesMax = 256 * 1024;
 
@@ -43,8 +45,6 @@ export function collect(
 export interface Sink {
   readonly destroyed: boolean;
   write(bytes: Uint8Array): boolean;
-  cork(): void;
-  uncork(): void;
   once(event: "drain" | "close", run: () => void): unknown;
   off(event: "drain" | "close", run: () => void): unknown;
 }
@@ -68,15 +68,37 @@ export async function pump(source: Source<Bytes>, sink: Sink): Promise<boolean> 
       if (!isClosed && sink.destroyed) onClose();
       if (isClosed) return false;
       if (batch === undefined) return true;
-      sink.cork();
       let mayGoOn = true;
-      for (const bytes of batch) mayGoOn = sink.write(bytes);
-      sink.uncork();
+      for (const bytes of joinSmall(batch)) mayGoOn = sink.write(bytes);
       if (!mayGoOn) await drained(sink);
     }
   } finally {
     sink.off("close", onClose);
   }
+}
+
+/**
+ * Small pieces together, as one chunk or frame: a batch of events costs one write. (Corking would do it, but corked writes
+ * of HTTP/1.1 in Node 24 lose the drain event.)
+ */
+function joinSmall(batch: readonly Bytes[]): readonly Bytes[] {
+  if (batch.length === 1) return batch;
+  const joined: Bytes[] = [];
+  let small: Bytes[] = [];
+  let smallBytes = 0;
+  const flush = (): void => {
+    if (small.length > 0)
+      joined.push(small.length === 1 && small[0] ? small[0] : Buffer.concat(small));
+    small = [];
+    smallBytes = 0;
+  };
+  for (const bytes of batch) {
+    if (bytes.length > pieceBytesMax || smallBytes + bytes.length > joinedBytesMax) flush();
+    small.push(bytes);
+    smallBytes += bytes.length;
+  }
+  flush();
+  return joined;
 }
 
 function drained(sink: Sink): Promise<void> {

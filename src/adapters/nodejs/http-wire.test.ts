@@ -152,7 +152,7 @@ test("a stream is sent in chunks, and its trailers behind them", async () => {
   }));
   const got = await talk(port, { send: "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" });
   expect(got.replace(/^.*?\r\n\r\n/s, "")).toBe(
-    "3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\nx-end: yes\r\n\r\n",
+    "6\r\nonetwo\r\n5\r\nthree\r\n0\r\nx-end: yes\r\n\r\n",
   );
   expect(got.toLowerCase()).toContain("transfer-encoding: chunked");
 });
