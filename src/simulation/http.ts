@@ -34,7 +34,8 @@ export async function get(
   }
 }
 
-async function textOf(body: Source<Bytes>): Promise<string> {
+/** A body to its end. */
+export async function textOf(body: Source<Bytes>): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   for (;;) {

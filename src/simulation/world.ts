@@ -13,7 +13,7 @@ import { MemoryDisk } from "#adapters/memory/storage.ts";
 import { Node } from "#api/core/v1/node.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import { builtInResources } from "#api/index.ts";
-import { type Client, createClient } from "#client/client.ts";
+import { type Client, createClient, pathOf, type Ref } from "#client/client.ts";
 import { untilDnsAnswers } from "#cluster/dns-check.ts";
 import { dnsAddress } from "#cluster/dns-service.ts";
 import type { ControllerSettings } from "#control-plane/controllers/controller.ts";
@@ -26,7 +26,7 @@ import type { Network } from "#ports/network.ts";
 import type { Random } from "#ports/random.ts";
 import { admin, SimulatedControlPlane, type Transport } from "./control-plane.ts";
 import type { ApiConnection } from "./direct-link.ts";
-import { type Answer, get, SteadyLoad } from "./http.ts";
+import { type Answer, get, SteadyLoad, textOf } from "./http.ts";
 import { SimulatedNode, type SimulatedNodeOptions } from "./node.ts";
 import { Trace } from "./trace.ts";
 
@@ -266,6 +266,17 @@ export class World {
     return items;
   }
 
+  /** What the pod's container has printed. */
+  async logs(pod: Ref): Promise<string> {
+    const path = pathOf(Pod, { ...pod, subresource: "log" });
+    const request = { method: "GET", path, query: [], headers: {}, direct: true } as const;
+    const gone = new AbortController().signal;
+    const { status, content } = await this.run(this.client.handler({ ...request, gone }));
+    if (content.type === "stream" && status === 200) return this.run(textOf(content.bytes));
+    const why = content.type === "object" ? JSON.stringify(content.object) : content.type;
+    throw new Error(`no logs of ${pod.namespace}/${pod.name}: status ${status}: ${why}`);
+  }
+
   /** A GET from a pod ("NAMESPACE/NAME"), a node (its name) or from outside the cluster. */
   async get(url: string, from: string = outside): Promise<Answer> {
     const place = await this.run(this.placeOf(from));
@@ -293,8 +304,8 @@ export class World {
   // What goes wrong.
 
   /** The container's program ends with this code. */
-  async crash(podRef: { namespace: string; name: string }, code: number): Promise<void> {
-    const pod = await this.run(this.client.get(Pod, podRef));
+  async crash(ref: Ref, code: number): Promise<void> {
+    const pod = await this.run(this.client.get(Pod, ref));
     const { runtime } = this.node(pod.spec.nodeName ?? "");
     const containers = await runtime.listContainers({
       "io.kubernetes.pod.uid": pod.metadata.uid,
