@@ -66,6 +66,7 @@ export interface Strategy<T extends ApiObject> {
   readonly validateUpdate?: (object: T, old: T, context?: StrategyContext) => FieldError[];
   readonly validateStatusUpdate?: (object: T, old: T) => FieldError[];
   readonly warnings?: (object: T, old: T | undefined) => string[];
+  readonly statusWarnings?: (object: T) => string[];
   /** Which names are allowed; default "subdomain" (RFC 1123). */
   readonly nameFormat?: "subdomain" | "label" | "rfc1035label" | "pathSegment";
   /** Bump metadata.generation when anything but metadata and status changed. Default false. */
@@ -95,6 +96,8 @@ export interface Resource<T extends ApiObject = ApiObject> extends Kind<T> {
   /** Without any: NAME and AGE. The first, NAME, is always there and not listed, unless the list itself has a "Name". */
   readonly printerColumns: readonly PrinterColumn<T>[];
   readonly rowConditions?: (object: T) => readonly RowCondition[];
+  /** The kind is on its way out: told as a warning with every answer. */
+  readonly deprecation?: string;
   readonly strategy: Strategy<T>;
   /** Key prefix in the store without a trailing slash, upstream's: "/registry/pods". */
   readonly storagePrefix: string;
@@ -107,6 +110,7 @@ export interface ResourceDefinition<T extends ApiObject> {
   readonly selectableFields?: Readonly<Record<string, (object: T) => string>>;
   readonly printerColumns?: readonly PrinterColumn<T>[];
   readonly rowConditions?: (object: T) => readonly RowCondition[];
+  readonly deprecation?: string;
   readonly strategy?: Strategy<T>;
   /** Where upstream's differs from /registry/<plural>. */
   readonly storagePrefix?: string;
@@ -138,6 +142,7 @@ export function defineResource<T extends ApiObject>(
     selectableFields: definition.selectableFields ?? {},
     printerColumns: definition.printerColumns ?? [],
     ...(definition.rowConditions === undefined ? {} : { rowConditions: definition.rowConditions }),
+    ...(definition.deprecation === undefined ? {} : { deprecation: definition.deprecation }),
     strategy: definition.strategy ?? {},
     storagePrefix: definition.storagePrefix ?? `/registry/${plural}`,
   };

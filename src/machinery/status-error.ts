@@ -115,8 +115,8 @@ export const invalidObject = (
   errors: readonly FieldError[],
 ): StatusError => {
   const qualifiedKind = kind.group === "" ? kind.kind : `${kind.kind}.${kind.group}`;
-  const texts = errors.map(formatFieldError);
-  const all = texts.length === 1 ? texts[0] : `[${[...new Set(texts)].join(", ")}]`;
+  const texts = [...new Set(errors.map(formatFieldError))];
+  const all = texts.length === 1 ? texts[0] : `[${texts.join(", ")}]`;
   return new StatusError(422, "Invalid", `${qualifiedKind} "${name}" is invalid: ${all}`, {
     ...(name === "" ? {} : { name }),
     ...(kind.group === "" ? {} : { group: kind.group }),

@@ -7,6 +7,7 @@ import type { Bytes, Source } from "#ports/stream.ts";
 import type { ChainContext } from "./chain.ts";
 import { concat, encodeObject, joinJson } from "./encode.ts";
 import { allowsMetaConversion, type Conversion, type MediaType, negotiate } from "./media-type.ts";
+import { canonical } from "./object-codec.ts";
 import type { Written } from "./registry.ts";
 import type { ListResult } from "./registry-read.ts";
 import { queryValue } from "./request-info.ts";
@@ -207,7 +208,8 @@ class EventForm {
     if (as.kind !== "Table") return partialMetadata(object, as.version);
     const { resourceVersion = "", annotations } = object.metadata;
     // Upstream: the row of a bookmark carries the metadata, for its annotations.
-    const rows = bookmark && annotations === undefined ? [] : [object];
+    const whole = bookmark ? canonical(this.#served.resource, object) : object;
+    const rows = bookmark && annotations === undefined ? [] : [whole];
     const options = tableOptions(this.#form, as);
     const table = tableOf(this.#served.resource, rows, { resourceVersion }, options, !this.#told);
     this.#told = true;

@@ -34,6 +34,11 @@ export interface ListQuery {
   readonly continue: string;
   readonly resourceVersion: string;
   readonly resourceVersionMatch: string;
+  /** The version in which the request speaks, where it is not the stored one: its fields select. */
+  readonly view?: {
+    readonly resource: Resource;
+    readonly show: (stored: ApiObject) => ApiObject;
+  };
 }
 export interface WatchQuery extends ListQuery {
   readonly sendInitialEvents: boolean | undefined;
@@ -82,13 +87,13 @@ const only = (requirements: readonly FieldRequirement[], field: string): string 
   requirements.find((one) => one.field === field && one.operator === "=")?.value;
 
 function select(registry: Registry, query: ListQuery): Selection {
-  const { resource } = registry;
+  const { resource, show } = query.view ?? { resource: registry.resource, show: undefined };
   const labels = parseLabelSelectorText(query.labelSelector);
   if ("problem" in labels) throw badRequest(labels.problem);
   const fields = fieldRequirements(resource, query.fieldSelector);
   const wantsLabels = labels.query.requirements.length > 0;
   const byFields = compileFieldSelector<ApiObject>(fields, (object, field) =>
-    readField(resource, object, field),
+    readField(resource, show === undefined ? object : show(object), field),
   );
   const matches =
     !wantsLabels && fields.length === 0

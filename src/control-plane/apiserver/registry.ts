@@ -3,7 +3,7 @@
  * registry-read.ts. It writes the store with compare-and-put and answers only when its watch cache has seen the write.
  */
 import type { User } from "#api/request.ts";
-import type { Resource } from "#api/resource.ts";
+import type { Resource, StrategyContext } from "#api/resource.ts";
 import { cloneJson } from "#machinery/decode.ts";
 import type { FieldError } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
@@ -154,15 +154,22 @@ export class Registry {
 
   #prepareForCreate(scope: WriteScope, object: ApiObject): void {
     const { strategy, facts } = this.resource;
-    const context = { now: this.parts.clock.now(), user: scope.user.name };
+    const context = this.#strategyContext(scope);
     const hasStatus = facts.subresources.some(({ name }) => name === "status");
     if (hasStatus && strategy.keepsStatusOnCreate !== true)
       delete (object as { status?: unknown }).status;
     if (strategy.tracksGeneration === true) object.metadata.generation = 1;
     strategy.prepareForCreate?.(object, context);
-    const errors = [...this.#validateMeta(object), ...(strategy.validate?.(object) ?? [])];
+    const errors = [...this.#validateMeta(object), ...(strategy.validate?.(object, context) ?? [])];
     this.refuseIf(errors, object.metadata.name ?? "");
     scope.warnings.push(...(strategy.warnings?.(object, undefined) ?? []));
+  }
+
+  #strategyContext({ user, subresource, served, warnings }: WriteScope): StrategyContext {
+    const { group, version } = served;
+    const requestVersion = { group, version };
+    const warn = (message: string): void => void warnings.push(message);
+    return { now: this.parts.clock.now(), user: user.name, subresource, requestVersion, warn };
   }
 
   #validateMeta(object: ApiObject): FieldError[] {
@@ -334,9 +341,11 @@ export class Registry {
     const finish = this.parts.hooks?.beginUpdate?.(object, before);
     let done = false;
     try {
-      this.#refuseUpdate(ask, object, before);
+      this.#refuseUpdate(scope, ask, object, before);
       if (scope.subresource === "")
         scope.warnings.push(...(resource.strategy.warnings?.(object, before) ?? []));
+      if (scope.subresource === "status")
+        scope.warnings.push(...(resource.strategy.statusWarnings?.(object) ?? []));
       await this.#validate(scope, "UPDATE", made, seen);
       const next = canonical(resource, object);
       next.metadata.resourceVersion = String(old.revision);
@@ -411,8 +420,7 @@ export class Registry {
     if (was.generation === undefined) delete metadata.generation;
     else metadata.generation = was.generation;
     delete metadata.selfLink;
-    const context = { now: this.parts.clock.now(), user: scope.user.name };
-    ask.rules.prepare(object, old, context);
+    ask.rules.prepare(object, old, this.#strategyContext(scope));
     if ((metadata.uid ?? "") === "" && was.uid !== undefined) metadata.uid = was.uid;
     if (was.creationTimestamp !== undefined) metadata.creationTimestamp = was.creationTimestamp;
     if (was.deletionTimestamp === undefined) delete metadata.deletionTimestamp;
@@ -421,11 +429,11 @@ export class Registry {
     else metadata.deletionGracePeriodSeconds = was.deletionGracePeriodSeconds;
   }
 
-  #refuseUpdate(ask: UpdateAsk, object: ApiObject, old: ApiObject): void {
+  #refuseUpdate(scope: WriteScope, ask: UpdateAsk, object: ApiObject, old: ApiObject): void {
     const errors = [
       ...this.#validateMeta(object),
       ...validateObjectMetaUpdate(object.metadata, old.metadata),
-      ...ask.rules.validate(object, old),
+      ...ask.rules.validate(object, old, this.#strategyContext(scope)),
     ];
     this.refuseIf(errors, object.metadata.name ?? "");
   }

@@ -96,6 +96,7 @@ function integerOf(context: ChainContext, name: string): number {
 
 function listQuery(context: ChainContext, served: ServedResource): ListQuery {
   const { request } = context;
+  const { resource, link } = served;
   const text = (name: string): string => queryValue(request, name) ?? "";
   return {
     namespace: namespaceOf(context, served),
@@ -105,6 +106,7 @@ function listQuery(context: ChainContext, served: ServedResource): ListQuery {
     continue: text("continue"),
     resourceVersion: text("resourceVersion"),
     resourceVersionMatch: text("resourceVersionMatch"),
+    ...(link === undefined ? {} : { view: { resource, show: link.fromStored } }),
   };
 }
 

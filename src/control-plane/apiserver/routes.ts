@@ -159,6 +159,8 @@ export function routes(parts: RouteParts): ChainHandler {
     if (served === undefined) throw noSuchPath();
     if (!served.resource.namespaced && info.namespace !== "" && info.resource !== "namespaces")
       throw noSuchPath();
+    const { deprecation } = served.resource;
+    if (deprecation !== undefined) context.warnings.push(deprecation);
     if (info.subresource !== "") return await subresource(context, served, parts);
     return await verb(context, served, parts.world);
   };

@@ -2,6 +2,18 @@
  * Service allocators: cluster IPs and node ports. What is taken is derived from the stored Services and from the writes under way;
  * nothing of it is stored elsewhere. A write reserves first, and keeps or gives back when it is through.
  */
+
+import {
+  keepAllocatedValues,
+  normalizeClusterIps,
+  settleIpFamilies,
+} from "#api/core/v1/service-addresses.ts";
+import {
+  isHeadless,
+  mayHaveNodePorts,
+  needsClusterIp,
+  needsHealthCheckNodePort,
+} from "#api/core/v1/service-rules.ts";
 import type { Service } from "#api/generated/core/v1.ts";
 import { type FieldError, invalid } from "#machinery/field-error.ts";
 import {
@@ -67,22 +79,20 @@ export interface PortRange {
   readonly last: number;
 }
 
+function refuseIf({ metadata }: Service, errors: readonly FieldError[]): void {
+  if (errors.length === 0) return;
+  throw invalidObject({ group: "", kind: "Service" }, metadata.name ?? "", errors);
+}
+
 /** What a Service holds, or wants to hold. */
 interface Holdings {
   readonly ips: readonly string[];
   readonly ports: readonly number[];
 }
 
-const isHeadless = ({ spec }: Service): boolean =>
-  spec.clusterIP === "None" || spec.clusterIPs?.[0] === "None";
-const needsIp = ({ spec }: Service): boolean => spec.type !== "ExternalName";
 const needsPorts = ({ spec }: Service): boolean =>
   spec.type === "NodePort" ||
   (spec.type === "LoadBalancer" && spec.allocateLoadBalancerNodePorts !== false);
-const mayHavePorts = ({ spec }: Service): boolean =>
-  spec.type === "NodePort" || spec.type === "LoadBalancer";
-const needsHealthPort = ({ spec }: Service): boolean =>
-  spec.type === "LoadBalancer" && spec.externalTrafficPolicy === "Local";
 
 function holdingsOf({ spec }: Service): Holdings {
   const ips = (spec.clusterIPs ?? [spec.clusterIP ?? ""]).filter(
@@ -163,11 +173,19 @@ export class ServiceAllocator {
       for (const port of ports) this.#reserved.ports.release(port);
     };
     try {
-      if (old !== undefined) keepAllocated(service, old);
-      const held = old === undefined ? { ips: [], ports: [] } : holdingsOf(old);
-      this.#settleFamilies(service, old);
-      this.#settleIps(service, held, ips);
-      this.#settlePorts(service, held, ports);
+      if (old !== undefined) keepAllocatedValues(service, old);
+      normalizeClusterIps(service, old);
+      refuseIf(service, settleIpFamilies(service, old, [this.family]));
+      // Later the address stays what it is: what else an update says of it, validation refuses.
+      if (old === undefined || !needsClusterIp(old)) this.#settleIps(service, ips);
+      const held = old === undefined ? [] : holdingsOf(old).ports;
+      if (mayHaveNodePorts(service)) {
+        if (old === undefined) this.#settlePorts(service, ports);
+        else this.#settleNewPorts(service, held, ports);
+      }
+      const hadHealthPort = old !== undefined && needsHealthCheckNodePort(old);
+      if (needsHealthCheckNodePort(service) && !hadHealthPort)
+        this.#settleHealthPort(service, ports);
       return finish;
     } catch (error) {
       finish();
@@ -175,63 +193,19 @@ export class ServiceAllocator {
     }
   }
 
-  #settleFamilies(service: Service, old: Service | undefined): void {
+  #settleIps(service: Service, reserved: string[]): void {
     const { spec, metadata } = service;
-    if (!needsIp(service)) {
-      delete spec.ipFamilies;
-      delete spec.ipFamilyPolicy;
-      delete spec.clusterIP;
-      delete spec.clusterIPs;
-      return;
-    }
-    if (spec.clusterIPs === undefined || spec.clusterIPs.length === 0) {
-      if ((spec.clusterIP ?? "") !== "") spec.clusterIPs = [spec.clusterIP ?? ""];
-    } else if ((spec.clusterIP ?? "") === "" && old === undefined)
-      spec.clusterIP = spec.clusterIPs[0] ?? "";
-    const errors: FieldError[] = [];
-    const free = isHeadless(service) && Object.keys(spec.selector ?? {}).length === 0;
-    if (free) {
-      spec.ipFamilyPolicy ??= "RequireDualStack";
-      const first = spec.ipFamilies?.[0] ?? this.family;
-      const second = first === "IPv4" ? "IPv6" : "IPv4";
-      spec.ipFamilies = spec.ipFamilyPolicy === "SingleStack" ? [first] : [first, second];
-      return;
-    }
-    spec.ipFamilyPolicy ??= "SingleStack";
-    if (spec.ipFamilyPolicy === "RequireDualStack") {
-      errors.push(
-        invalid(
-          "spec.ipFamilyPolicy",
-          spec.ipFamilyPolicy,
-          "this cluster is not configured for dual-stack services",
-        ),
-      );
-    }
-    for (const [index, family] of (spec.ipFamilies ?? []).entries()) {
-      if (family !== this.family)
-        errors.push(invalid(`spec.ipFamilies[${index}]`, family, "not configured on this cluster"));
-    }
-    if (errors.length > 0)
-      throw invalidObject({ group: "", kind: "Service" }, metadata.name ?? "", errors);
-    spec.ipFamilies = [this.family];
-  }
-
-  #settleIps(service: Service, held: Holdings, reserved: string[]): void {
-    const { spec, metadata } = service;
-    if (!needsIp(service) || isHeadless(service)) return;
+    if (!needsClusterIp(service) || isHeadless(service)) return;
     const asked = spec.clusterIPs?.[0] ?? "";
-    if (asked !== "" && held.ips.includes(asked)) return;
     if (asked === "") {
-      const address = this.#freeAddress();
+      const address = this.#freeAddress(metadata.name ?? "");
       spec.clusterIP = address;
       spec.clusterIPs = [address];
     } else {
       const problem = this.#ipProblem(asked);
       if (problem !== undefined) {
         const detail = `failed to allocate IP ${asked}: ${problem}`;
-        throw invalidObject({ group: "", kind: "Service" }, metadata.name ?? "", [
-          invalid("spec.clusterIPs", spec.clusterIPs, detail),
-        ]);
+        refuseIf(service, [invalid("spec.clusterIPs", spec.clusterIPs, detail)]);
       }
     }
     const ip = spec.clusterIPs?.[0] ?? "";
@@ -252,25 +226,23 @@ export class ServiceAllocator {
     return this.#isIpFree(ip) ? undefined : "provided IP is already allocated";
   }
 
-  #freeAddress(): string {
+  #freeAddress(name: string): string {
     const isFree = (index: number): boolean => this.#isIpFree(this.#address(index));
     const band = staticBand(this.#size);
     // Neither the network's own address nor the broadcast address.
     const found =
       findFree(this.#random, 1 + band, this.#size - 1, isFree) ??
       findFree(this.#random, 1, 1 + band, isFree);
-    if (found === undefined) throw internalError("failed to allocate a serviceIP: range is full");
+    if (found === undefined)
+      throw internalError(
+        `failed to allocate a serviceIP for Service ${JSON.stringify(name)}: range is full`,
+      );
     return this.#address(found);
   }
 
-  #settlePorts(service: Service, held: Holdings, reserved: number[]): void {
-    const { spec } = service;
-    const { ports = [] } = spec;
-    if (!mayHavePorts(service)) {
-      for (const port of ports) delete port.nodePort;
-      delete spec.healthCheckNodePort;
-      return;
-    }
+  /** Of a new Service. The same port with two protocols shares a node port. */
+  #settlePorts(service: Service, reserved: number[]): void {
+    const { ports = [] } = service.spec;
     const chosen = new Map<number, number>();
     for (const [index, port] of ports.entries()) {
       const asked = port.nodePort ?? 0;
@@ -286,41 +258,54 @@ export class ServiceAllocator {
       const nodePort =
         named === 0
           ? this.#freePort(reserved)
-          : this.#claimPort(service, named, `spec.ports[${index}].nodePort`, held, reserved);
+          : this.#askPort(service, named, `spec.ports[${index}].nodePort`, reserved);
       port.nodePort = nodePort;
       if (shared === undefined) chosen.set(port.port, nodePort);
     }
-    if (!needsHealthPort(service)) {
-      delete spec.healthCheckNodePort;
-      return;
-    }
-    const health = spec.healthCheckNodePort ?? 0;
-    spec.healthCheckNodePort =
-      health === 0
-        ? this.#freePort(reserved)
-        : this.#claimPort(service, health, "spec.healthCheckNodePort", held, reserved);
   }
 
-  #claimPort(
-    service: Service,
-    port: number,
-    path: string,
-    held: Holdings,
-    reserved: number[],
-  ): number {
-    if (held.ports.includes(port) || reserved.includes(port)) return port;
-    const { first, last } = this.#portRange;
-    let problem: string | undefined;
-    if (port < first || port > last)
-      problem = `provided port is not in the valid range. The range of valid ports is ${first}-${last}`;
-    else if (!this.#isPortFree(port)) problem = "provided port is already allocated";
-    if (problem !== undefined) {
-      const name = service.metadata.name ?? "";
-      throw invalidObject({ group: "", kind: "Service" }, name, [invalid(path, port, problem)]);
+  /** Of a Service that is changed: what it holds already it keeps. */
+  #settleNewPorts(service: Service, held: readonly number[], reserved: number[]): void {
+    for (const [index, port] of (service.spec.ports ?? []).entries()) {
+      const asked = port.nodePort ?? 0;
+      if (asked === 0) {
+        if (needsPorts(service)) port.nodePort = this.#freePort(reserved);
+      } else if (!held.includes(asked) && !reserved.includes(asked)) {
+        this.#askPort(service, asked, `spec.ports[${index}].nodePort`, reserved);
+      }
     }
+  }
+
+  #settleHealthPort({ spec }: Service, reserved: number[]): void {
+    const asked = spec.healthCheckNodePort ?? 0;
+    if (asked === 0) {
+      spec.healthCheckNodePort = this.#freePort(reserved);
+      return;
+    }
+    const problem = this.#portProblem(asked);
+    if (problem !== undefined) {
+      throw internalError(`failed to allocate requested HealthCheck NodePort ${asked}: ${problem}`);
+    }
+    this.#reservePort(asked, reserved);
+  }
+
+  #portProblem(port: number): string | undefined {
+    const { first, last } = this.#portRange;
+    if (port < first || port > last)
+      return `provided port is not in the valid range. The range of valid ports is ${first}-${last}`;
+    return this.#isPortFree(port) ? undefined : "provided port is already allocated";
+  }
+
+  #reservePort(port: number, reserved: number[]): number {
     this.#reserved.ports.take(port);
     reserved.push(port);
     return port;
+  }
+
+  #askPort(service: Service, port: number, path: string, reserved: number[]): number {
+    const problem = this.#portProblem(port);
+    if (problem !== undefined) refuseIf(service, [invalid(path, port, problem)]);
+    return this.#reservePort(port, reserved);
   }
 
   #isPortFree(port: number): boolean {
@@ -337,36 +322,6 @@ export class ServiceAllocator {
     const found =
       findFree(this.#random, from, last + 1, isFree) ?? findFree(this.#random, first, from, isFree);
     if (found === undefined) throw internalError("failed to allocate a nodePort: range is full");
-    this.#reserved.ports.take(found);
-    reserved.push(found);
-    return found;
+    return this.#reservePort(found, reserved);
   }
-}
-
-/** An update that does not mention what was allocated keeps it. */
-function keepAllocated(service: Service, old: Service): void {
-  const { spec } = service;
-  const was = old.spec;
-  const bothNeedIp = needsIp(service) && needsIp(old);
-  if (bothNeedIp && (spec.clusterIP ?? "") === "" && (spec.clusterIPs ?? []).length === 0) {
-    if (was.clusterIP !== undefined) spec.clusterIP = was.clusterIP;
-    if (was.clusterIPs !== undefined) spec.clusterIPs = [...was.clusterIPs];
-  }
-  if (bothNeedIp && (spec.clusterIPs ?? []).length === 0 && (spec.clusterIP ?? "") !== "")
-    spec.clusterIPs = [spec.clusterIP ?? ""];
-  if (needsPorts(service) && needsPorts(old)) {
-    const taken = new Set((spec.ports ?? []).map((port) => port.nodePort ?? 0));
-    for (const port of spec.ports ?? []) {
-      if ((port.nodePort ?? 0) !== 0) continue;
-      const same = was.ports?.find(
-        (one) => one.port === port.port && (one.protocol ?? "TCP") === (port.protocol ?? "TCP"),
-      );
-      const nodePort = same?.nodePort ?? 0;
-      if (nodePort === 0 || taken.has(nodePort)) continue;
-      port.nodePort = nodePort;
-      taken.add(nodePort);
-    }
-  }
-  if (needsHealthPort(service) && needsHealthPort(old) && (spec.healthCheckNodePort ?? 0) === 0)
-    if (was.healthCheckNodePort !== undefined) spec.healthCheckNodePort = was.healthCheckNodePort;
 }

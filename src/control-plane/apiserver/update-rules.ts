@@ -8,7 +8,7 @@ import { sameBesidesStatus } from "./object-rules.ts";
 export interface UpdateRules {
   /** Takes back what this way in may not change. */
   readonly prepare: (object: ApiObject, old: ApiObject, context: StrategyContext) => void;
-  readonly validate: (object: ApiObject, old: ApiObject) => FieldError[];
+  readonly validate: (object: ApiObject, old: ApiObject, context: StrategyContext) => FieldError[];
   /** The request was computed from the old object: when that has changed, compute anew rather than fail. */
   readonly retries: boolean;
 }
@@ -34,8 +34,8 @@ export function objectRules(resource: Resource, retries: boolean): UpdateRules {
       if (strategy.tracksGeneration === true && !sameBesidesStatus(object, old))
         object.metadata.generation = (old.metadata.generation ?? 0) + 1;
     },
-    validate: (object, old) =>
-      strategy.validateUpdate?.(object, old) ?? strategy.validate?.(object) ?? [],
+    validate: (object, old, context) =>
+      strategy.validateUpdate?.(object, old, context) ?? strategy.validate?.(object, context) ?? [],
   };
 }
 

@@ -107,6 +107,7 @@ export const Endpoints = defineResource<g.Endpoints>({
   version: "v1",
   plural: "endpoints",
   storagePrefix: "/registry/services/endpoints",
+  deprecation: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
   printerColumns: [{ name: "Endpoints", value: endpointsCell }, ageColumn],
   strategy: {
     allowCreateOnUpdate: true,

@@ -18,6 +18,12 @@ function headlessWarnings({ spec }: Service): string[] {
   return warnings;
 }
 
+/** Upstream: the path names the ingress, not its address. */
+export const serviceStatusWarnings = ({ status }: Service): string[] =>
+  (status.loadBalancer.ingress ?? []).flatMap(({ ip = "" }, index) =>
+    ipWarnings(`status.loadBalancer.ingress[${index}]`, ip),
+  );
+
 export function serviceWarnings({ metadata, spec, ...rest }: Service): string[] {
   const { clusterIP = "", clusterIPs = [], externalIPs = [], loadBalancerIP = "" } = spec;
   const warnings: string[] = [];

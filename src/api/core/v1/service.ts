@@ -6,7 +6,7 @@ import { setServiceDefaults } from "./service-defaults.ts";
 import { dropTypeDependentFields } from "./service-rules.ts";
 import { validateServiceChange } from "./service-update.ts";
 import { validateService, validateServiceStatus } from "./service-validation.ts";
-import { serviceWarnings } from "./service-warnings.ts";
+import { serviceStatusWarnings, serviceWarnings } from "./service-warnings.ts";
 
 export type Service = g.Service;
 
@@ -32,5 +32,6 @@ export const Service = defineResource<g.Service>({
     ],
     validateStatusUpdate: validateServiceStatus,
     warnings: serviceWarnings,
+    statusWarnings: serviceStatusWarnings,
   },
 });
