@@ -224,7 +224,8 @@ function pullAnswer(stream: ClientHttp2Stream, name: string, finish: () => void)
   return pullBody({
     stream,
     name,
-    isWhole: () => (stream.rstCode ?? 0) === constants.NGHTTP2_NO_ERROR,
+    // A stream that goes down with its session ends, too; one that ended by itself lives on until that was seen.
+    isWhole: () => !stream.destroyed && (stream.rstCode ?? 0) === constants.NGHTTP2_NO_ERROR,
     trailers: () => trailers,
     drop: () => giveUp(stream),
     over: finish,

@@ -107,7 +107,11 @@ function serveStream(
     let body: Uint8Array | "large" | undefined;
     if (length > service.bodyBytesMax) body = "large";
     else if (hasBody) {
-      body = await collect(stream, service.bodyBytesMax, () => !isReset(stream));
+      body = await collect(
+        stream,
+        service.bodyBytesMax,
+        () => !stream.destroyed && !isReset(stream),
+      );
       if (body === undefined) return;
       // A body without bytes is none, as over HTTP/1.1.
       if (body !== "large" && body.length === 0) body = undefined;
