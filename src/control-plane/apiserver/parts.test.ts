@@ -193,7 +193,9 @@ test("service allocation: bands, exhaustion, giving back", () => {
   const made = Array.from({ length: 14 }, () => service({ ports: [{ port: 1 }] }));
   const finish = made.map(begin);
   expect(new Set(made.map((one) => one.spec.clusterIP)).size).toBe(14);
-  expect(() => begin(service({}))).toThrow('failed to allocate a serviceIP for Service "s": range is full');
+  expect(() => begin(service({}))).toThrow(
+    'failed to allocate a serviceIP for Service "s": range is full',
+  );
   finish[0]?.(false);
   const last = service({});
   begin(last);
