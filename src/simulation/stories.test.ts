@@ -240,6 +240,25 @@ describe.each<Transport>(["direct", "https"])("over the %s transport", (transpor
     ).toEqual([]);
   });
 
+  test("a short power cut: the same pods start again on the same node", async () => {
+    const on = await newWorld(transport);
+    await on.apply(web());
+    await untilReady(on);
+    const before = (await webPods(on)).map(({ metadata, spec }) => [metadata.uid, spec.nodeName]);
+    const node = on.node("node-2");
+    await on.run(node.powerCut());
+    await on.advance(5000);
+    await on.run(node.powerOn());
+    await on.until(async () => (await webPods(on)).some((pod) => restarts(pod) === 1), 30_000);
+    await untilReady(on);
+    await on.until(async () => (await readyPods(on)).length === 3, 30_000);
+    const after = (await webPods(on)).map(({ metadata, spec }) => [metadata.uid, spec.nodeName]);
+    expect(after).toEqual(before);
+    for (const { address } of on.nodes.values()) {
+      expect((await on.get(`http://${address}:30080/`)).status).toBe(200);
+    }
+  });
+
   test("a node that is cut off comes back with its pods as they were", async () => {
     const on = await newWorld(transport);
     await on.apply(web());
