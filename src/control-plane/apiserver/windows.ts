@@ -2,29 +2,24 @@
 import type { ApiObject } from "#machinery/meta.ts";
 
 type Spec = Record<string, unknown>;
-const specOf = (object: ApiObject): Spec => (object as ApiObject & { spec: Spec }).spec;
+type WithSpec = ApiObject & { spec: Spec };
 
 function copyField(field: string): (into: ApiObject, from: ApiObject) => void {
   return (into, from) => {
-    const value = specOf(from)[field];
-    if (value === undefined) delete specOf(into)[field];
-    else specOf(into)[field] = value;
+    const value = (from as WithSpec).spec[field];
+    if (value === undefined) delete (into as WithSpec).spec[field];
+    else (into as WithSpec).spec[field] = value;
   };
 }
 
-function copyResize(into: ApiObject, from: ApiObject): void {
-  type WithResources = { name: string; resources?: unknown; resizePolicy?: unknown };
-  const asked = from as ApiObject & { spec: { containers: WithResources[] } };
-  const target = into as ApiObject & { spec: { containers: WithResources[] } };
-  for (const container of target.spec.containers) {
-    const other = asked.spec.containers.find(({ name }) => name === container.name);
-    if (other?.resources !== undefined) container.resources = other.resources;
-  }
+/** Which of its fields may change is then the strategy's business. */
+function copySpec(into: ApiObject, from: ApiObject): void {
+  (into as WithSpec).spec = (from as WithSpec).spec;
 }
 
-/** Upstream: these see and write the whole object, but change only these fields of it. */
+/** What each brings over; everything else stays as it was. */
 export const windows: Readonly<Record<string, (into: ApiObject, from: ApiObject) => void>> = {
   "/namespaces/finalize": copyField("finalizers"),
   "/pods/ephemeralcontainers": copyField("ephemeralContainers"),
-  "/pods/resize": copyResize,
+  "/pods/resize": copySpec,
 };
