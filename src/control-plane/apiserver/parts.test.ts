@@ -12,7 +12,6 @@ import { encodeForStore } from "./object-codec.ts";
 import { readProtobuf } from "./protobuf.ts";
 import { requestInfoOf } from "./request-info.ts";
 import { ServiceAllocator } from "./service-allocator.ts";
-import { formatAge } from "./table.ts";
 
 const request = (method: string, path: string, query: ApiRequest["query"] = []): ApiRequest => ({
   method,
@@ -224,17 +223,4 @@ test("service allocation: bands, exhaustion, giving back", () => {
 test("objects larger than etcd takes are refused as etcd does", () => {
   const large = { kind: "ConfigMap", apiVersion: "v1", metadata: {}, data: "x".repeat(1_600_000) };
   expect(() => encodeForStore(large)).toThrow("etcdserver: request is too large");
-});
-
-test("ages get coarser as they grow", () => {
-  const minute = 60_000;
-  const spans = [
-    119_000,
-    150_000,
-    12 * minute,
-    200 * minute,
-    50 * 60 * minute,
-    400 * 24 * 60 * minute,
-  ];
-  expect(spans.map(formatAge)).toEqual(["119s", "2m30s", "12m", "3h20m", "2d2h", "400d"]);
 });
