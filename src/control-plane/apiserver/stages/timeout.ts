@@ -12,8 +12,8 @@ function limitOf(asked: string | undefined): number {
   const parsed = parseGoDuration(asked);
   if ("problem" in parsed)
     throw badRequest(`invalid timeout specified in the request URL - ${parsed.problem}`);
-  const ms = Number(parsed.nanos / 1_000_000n);
-  return ms <= 0 ? requestMsMax : Math.min(ms, requestMsMax);
+  const ms = Number(parsed.nanos) / 1e6;
+  return ms > 0 ? Math.min(ms, requestMsMax) : requestMsMax;
 }
 
 export const timeOut =
