@@ -119,6 +119,23 @@ function exchangeContract(setup: HttpSetup, full: string, variant: Variant): voi
     expect((await get(client)).status).toBe(200);
   });
 
+  test(`${full}: too large a body is answered as the server wishes`, async () => {
+    const tooLarge: HttpResponse = {
+      status: 413,
+      headers: { "content-type": "application/json" },
+      body: bytes('{"code":413}'),
+    };
+    const handle = async (): Promise<HttpResponse> => ({ status: 200, headers: {} });
+    const { client } = await serve(variant, handle, undefined, {}, { tooLarge });
+    for (const _ of [1, 2]) {
+      const body = new Uint8Array(bodyBytesMax + 1);
+      const refused = await client.send({ method: "POST", target: "/", body });
+      expect([refused.status, refused.headers["content-type"]]).toEqual([413, "application/json"]);
+      expect(await readAll(refused.body)).toBe('{"code":413}');
+    }
+    expect((await get(client)).status).toBe(200);
+  });
+
   test(`${full}: statuses, headers and bodies arrive as the handler gave them`, async () => {
     const large = new Uint8Array(3_000_000).map((_, i) => i % 251);
     const responses: Readonly<Record<string, HttpResponse>> = {

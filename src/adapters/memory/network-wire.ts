@@ -2,27 +2,21 @@
  * HTTP/1.1 as text, for whoever comes to an HTTP port of the memory network by a plain connection: a port-forward, a raw client. The
  * network's own HTTP clients hand over values instead (network-http.ts). One request at a time, in order.
  */
-import type { Log } from "#ports/log.ts";
-import type { HttpHandler, HttpRequest, HttpResponse } from "#ports/network.ts";
+import type { HttpRequest, HttpResponse } from "#ports/network.ts";
 import type { Bytes, Duplex, Source } from "#ports/stream.ts";
-
-export interface WireServer {
-  readonly handle: HttpHandler;
-  readonly bodyBytesMax: number;
-  readonly log: Log;
-}
+import type { HttpServer } from "./network-http.ts";
 
 const headBytesMax = 64 * 1024;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const [cr, lf] = [13, 10];
 
-/** What the client did wrong, with the status that says so. */
+/** What the client did wrong, with the answer that says so. */
 class WireError extends Error {
-  readonly status: number;
-  constructor(status: number, message: string) {
+  readonly answer: HttpResponse;
+  constructor(status: number, message: string, answer?: HttpResponse) {
     super(message);
-    this.status = status;
+    this.answer = answer ?? { status, headers: {}, body: encoder.encode(`${message}\n`) };
   }
 }
 
@@ -97,9 +91,14 @@ interface WireRequest {
   readonly version: "1.0" | "1.1";
 }
 
+/** What of a request says how it is answered. */
+interface Answered extends Pick<WireRequest, "last" | "version"> {
+  readonly request: Pick<HttpRequest, "method">;
+}
+
 /** Answers the requests of one connection until it ends. Never rejects. */
 export async function speakHttp(
-  server: WireServer,
+  server: HttpServer,
   connection: Duplex,
   peerAddress: string,
 ): Promise<void> {
@@ -107,7 +106,7 @@ export async function speakHttp(
   const reader = new WireReader(connection);
   try {
     for (;;) {
-      const read = await readRequest(reader, server.bodyBytesMax, peerAddress, gone.signal);
+      const read = await readRequest(reader, server, peerAddress, gone.signal);
       if (read === undefined) break;
       const response = await answer(server, read.request);
       if (response.upgrade !== undefined && response.status === 101) {
@@ -122,18 +121,14 @@ export async function speakHttp(
   } catch (error) {
     gone.abort();
     if (error instanceof WireError) {
-      const body = encoder.encode(`${error.message}\n`);
-      const response = { status: error.status, headers: {}, body };
-      await connection
-        .write(head(response, { ...lengthOf(body), connection: "close" }))
-        .catch(() => {});
-      await connection.write(body).catch(() => {});
+      const refused = { request: { method: "" }, last: true, version: "1.1" } as const;
+      await writeAnswer(connection, refused, error.answer).catch(() => {});
       connection.end();
     } else connection.abort(error instanceof Error ? error : new Error(String(error)));
   }
 }
 
-async function answer({ handle, log }: WireServer, request: HttpRequest): Promise<HttpResponse> {
+async function answer({ handle, log }: HttpServer, request: HttpRequest): Promise<HttpResponse> {
   try {
     return await handle(request);
   } catch (error) {
@@ -145,7 +140,7 @@ async function answer({ handle, log }: WireServer, request: HttpRequest): Promis
 
 async function readRequest(
   reader: WireReader,
-  bodyBytesMax: number,
+  server: HttpServer,
   address: string,
   gone: AbortSignal,
 ): Promise<WireRequest | undefined> {
@@ -157,7 +152,7 @@ async function readRequest(
     throw new WireError(400, "this is no request of HTTP/1.1");
   }
   const headers = await readHeaders(reader);
-  const body = await readBody(reader, headers, bodyBytesMax);
+  const body = await readBody(reader, headers, server);
   const wish = (headers["connection"] ?? "").toLowerCase();
   return {
     request: {
@@ -193,10 +188,10 @@ async function readHeaders(reader: WireReader): Promise<Record<string, string>> 
 async function readBody(
   reader: WireReader,
   headers: Readonly<Record<string, string>>,
-  bytesMax: number,
+  { bodyBytesMax: bytesMax, tooLarge }: HttpServer,
 ): Promise<Bytes | undefined> {
   const large = (): WireError =>
-    new WireError(413, `the body of the request is too large: at most ${bytesMax} bytes are taken`);
+    new WireError(413, "the body of the request is too large", tooLarge);
   if (/chunked$/i.test(headers["transfer-encoding"] ?? "")) {
     const parts: Bytes[] = [];
     let total = 0;
@@ -243,7 +238,7 @@ function head({ status, headers }: HttpResponse, more: Readonly<Record<string, s
 
 async function writeAnswer(
   connection: Duplex,
-  { request, last, version }: WireRequest,
+  { request, last, version }: Answered,
   response: HttpResponse,
 ): Promise<void> {
   const { body = new Uint8Array(0), status } = response;

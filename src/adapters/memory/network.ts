@@ -12,15 +12,17 @@ import type { Log } from "#ports/log.ts";
 import {
   type Address,
   type ClientTls,
+  type HttpHandler,
   type Listener,
   type Network,
   NetworkError,
+  type ServeOptions,
   type ServerTls,
   type UdpSocket,
 } from "#ports/network.ts";
 import type { Bytes, Duplex } from "#ports/stream.ts";
 import type { Translation } from "./dataplane.ts";
-import { HttpEndpoint, httpClient } from "./network-http.ts";
+import { HttpEndpoint, type HttpServer, httpClient, plainTooLarge } from "./network-http.ts";
 import { Connection, Link } from "./network-link.ts";
 import { duplexPair } from "./network-pipe.ts";
 import { isAddress, shakeHands } from "./network-tls.ts";
@@ -251,18 +253,15 @@ export class Host implements Network {
     });
   }
 
-  async serve(
-    at: Address,
-    options: { readonly tls?: ServerTls; readonly bodyBytesMax: number },
-    handle: Parameters<Network["serve"]>[2],
-  ): Promise<Listener> {
+  async serve(at: Address, options: ServeOptions, handle: HttpHandler): Promise<Listener> {
+    const { tls, bodyBytesMax, tooLarge = plainTooLarge(bodyBytesMax) } = options;
+    const server: HttpServer = { handle, bodyBytesMax, tooLarge, log: this.#hub.log };
     return this.#bind(at, {
-      tls: options.tls,
-      http: new HttpEndpoint(handle, options.bodyBytesMax, this.#hub.log),
+      tls,
+      http: new HttpEndpoint(server),
       connections: new Set(),
       isClosed: false,
       accept: (connection, from) => {
-        const server = { handle, bodyBytesMax: options.bodyBytesMax, log: this.#hub.log };
         void speakHttp(server, connection, "unix" in from ? "" : from.host);
       },
     });

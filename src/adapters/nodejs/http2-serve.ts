@@ -22,7 +22,6 @@ import {
   refusedBytesMax,
   ServerRequest,
   type Service,
-  tooLarge,
 } from "./http-request.ts";
 
 /** Upstream's figures: most requests fit into one frame, and every stream can have its window at the same time. */
@@ -118,7 +117,7 @@ function serveStream(
     }
     if (body === "large") {
       readOff(stream);
-      await respond(method, stream, tooLarge(service.bodyBytesMax));
+      await respond(method, stream, service.tooLarge);
       return;
     }
     const path = headers[":path"] ?? "/";

@@ -23,7 +23,7 @@ import { bodyBytesMax } from "./body.ts";
 import type { ChainContext } from "./chain.ts";
 import { Discovery } from "./discovery.ts";
 import { handlerChain } from "./handler-chain.ts";
-import { httpFront } from "./http-front.ts";
+import { bodyTooLarge, httpFront } from "./http-front.ts";
 import type { NodeProxy } from "./node-proxy.ts";
 import { ObjectLease } from "./object-lease.ts";
 import { OpenApi } from "./openapi.ts";
@@ -247,9 +247,10 @@ class Server implements ApiServer {
   }
 
   async serveHttp(network: Network, at: Address, tls?: ServerTls): Promise<Listener> {
+    const options = { bodyBytesMax, tooLarge: bodyTooLarge };
     const listener = await network.serve(
       at,
-      { bodyBytesMax, ...(tls === undefined ? {} : { tls: { ...tls, askClient: true } }) },
+      tls === undefined ? options : { ...options, tls: { ...tls, askClient: true } },
       httpFront(this.handler),
     );
     this.#listeners.add(listener);
