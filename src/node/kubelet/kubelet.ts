@@ -471,7 +471,7 @@ class NodeKubelet implements Kubelet {
       }),
       networkReady: () => this.#agent.networkReady,
       claim: (id, uid) => this.#pleg.claim(id, uid),
-      starting: (work) => starts.run(work),
+      starting: (what, work) => starts.run(work, what === "container"),
     };
   }
 

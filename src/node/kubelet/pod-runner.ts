@@ -165,7 +165,7 @@ export class PodRunner {
     try {
       const cgroup = node.host.cgroup(podCgroup(node.places.cgroupRoot, pod));
       const [id] = await Promise.all([
-        node.starting(async () => {
+        node.starting("sandbox", async () => {
           await cgroup.make(podCgroupLimits(pod, node.config.podPidsLimit));
           return await node.runtime.runSandbox(config);
         }),
