@@ -98,7 +98,8 @@ function asker(context: ChainContext): (current: Scale) => Scale {
       "UnsupportedMediaType",
       "apply is not supported on the scale subresource",
     );
-  return (current) => patchValue(patch, expected, current, fieldValidation, warnings) as Scale;
+  return (current) =>
+    patchValue(patch, expected, current, fieldValidation, warnings).object as Scale;
 }
 
 async function rescale(context: ChainContext, served: ServedResource, world: VerbWorld) {

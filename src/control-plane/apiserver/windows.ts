@@ -1,25 +1,37 @@
 /** Windows: subresources that show and take the whole object, but change only some fields of it. */
 import type { ApiObject } from "#machinery/meta.ts";
 
-type Spec = Record<string, unknown>;
-type WithSpec = ApiObject & { spec: Spec };
+type WithSpec = ApiObject & { spec: Record<string, unknown> };
 
-function copyField(field: string): (into: ApiObject, from: ApiObject) => void {
-  return (into, from) => {
+export interface Window {
+  /** The fields of the spec that are seen to change. */
+  readonly fields: readonly string[];
+  /** What is brought over; everything else stays as it was. */
+  readonly copy: (into: ApiObject, from: ApiObject) => void;
+}
+
+const onField = (field: string): Window => ({
+  fields: [field],
+  copy(into, from) {
     const value = (from as WithSpec).spec[field];
     if (value === undefined) delete (into as WithSpec).spec[field];
     else (into as WithSpec).spec[field] = value;
-  };
-}
+  },
+});
 
-/** Which of its fields may change is then the strategy's business. */
-function copySpec(into: ApiObject, from: ApiObject): void {
-  (into as WithSpec).spec = (from as WithSpec).spec;
-}
-
-/** What each brings over; everything else stays as it was. */
-export const windows: Readonly<Record<string, (into: ApiObject, from: ApiObject) => void>> = {
-  "/namespaces/finalize": copyField("finalizers"),
-  "/pods/ephemeralcontainers": copyField("ephemeralContainers"),
-  "/pods/resize": copySpec,
+export const windows: Readonly<Record<string, Window>> = {
+  "/namespaces/finalize": onField("finalizers"),
+  "/pods/ephemeralcontainers": onField("ephemeralContainers"),
+  "/pods/resize": {
+    fields: ["containers", "initContainers", "resources"],
+    // Which of its fields may change is the strategy's business: it sees containers that do not fit.
+    copy(into, from) {
+      (into as WithSpec).spec = (from as WithSpec).spec;
+    },
+  },
 };
+
+export const windowOf = (
+  { group, plural }: { readonly group: string; readonly plural: string },
+  subresource: string,
+): Window | undefined => windows[`${group}/${plural}/${subresource}`];

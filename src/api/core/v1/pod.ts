@@ -53,6 +53,7 @@ export const Pod = defineResource<g.Pod>({
       }
     },
     validateStatusUpdate: validatePodStatusUpdate,
+    statusResetFields: ["metadata.deletionTimestamp", "metadata.ownerReferences"],
     warnings: podWarnings,
     gracePeriodSeconds: podGracePeriodSeconds,
   },
