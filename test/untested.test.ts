@@ -12,7 +12,7 @@ import { containerSecurity } from "#node/kubelet/security.ts";
 import type { SandboxConfig } from "#ports/runtime.ts";
 
 test("AppArmor: a container's profile reaches the runtime as CRI says it", () => {
-  const container = { name: "web", image: "web:1" };
+  const container = { name: "web", image: "web:1", resources: {} };
   const sandbox: SandboxConfig = {
     name: "web",
     namespace: "default",

@@ -7,16 +7,41 @@ import { readFileSync, writeFileSync } from "node:fs";
 
 const file = "package-lock.json";
 const lock = JSON.parse(readFileSync(file, "utf8"));
-const systems = ["aix", "android", "darwin", "freebsd", "linux", "netbsd", "openbsd", "openharmony", "sunos", "wasi", "win32"];
-const processors = ["arm64", "arm", "ia32", "loong64", "mips64el", "ppc64", "riscv64", "s390x", "x64", "wasm32"];
+const systems = [
+  "aix",
+  "android",
+  "darwin",
+  "freebsd",
+  "linux",
+  "netbsd",
+  "openbsd",
+  "openharmony",
+  "sunos",
+  "wasi",
+  "win32",
+];
+const processors = [
+  "arm64",
+  "arm",
+  "ia32",
+  "loong64",
+  "mips64el",
+  "ppc64",
+  "riscv64",
+  "s390x",
+  "x64",
+  "wasm32",
+];
 
 /** What a package's name says of where it runs: @x/binding-linux-arm64-musl. */
 function placeOf(name) {
   const words = name.split(/[/-]/);
-  const os = systems.find((one) => words.includes(one)) ?? (words.includes("wasm32") ? "wasi" : undefined);
+  const os =
+    systems.find((one) => words.includes(one)) ?? (words.includes("wasm32") ? "wasi" : undefined);
   const cpu =
-    processors.find((one) => words.includes(one)) ?? (words.includes("ppc64le") ? "ppc64" : undefined);
-  const libc = words.some((word) => /^musl/.test(word)) ? "musl" : undefined;
+    processors.find((one) => words.includes(one)) ??
+    (words.includes("ppc64le") ? "ppc64" : undefined);
+  const libc = words.some((word) => word.startsWith("musl")) ? "musl" : undefined;
   return {
     ...(cpu === undefined ? {} : { cpu: [cpu] }),
     ...(os === undefined ? {} : { os: [os] }),

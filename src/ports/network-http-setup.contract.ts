@@ -1,5 +1,12 @@
 /** What the HTTP contracts share: the kinds of connection that they run on, servers and clients for them, sources to push to. */
 import { afterAll, beforeAll } from "vitest";
+import {
+  anyPort,
+  bytes,
+  type Certificates,
+  makeCertificates,
+  type NetworkWorld,
+} from "./network.contract.ts";
 import type {
   Address,
   ClientTls,
@@ -11,13 +18,6 @@ import type {
   ServeOptions,
   ServerTls,
 } from "./network.ts";
-import {
-  anyPort,
-  bytes,
-  type Certificates,
-  makeCertificates,
-  type NetworkWorld,
-} from "./network.contract.ts";
 import type { Bytes, Source } from "./stream.ts";
 
 export const bodyBytesMax = 1024 * 1024;

@@ -1,7 +1,7 @@
 /** What every network keeps to when it serves and asks by HTTP, the same for both versions and every kind of connection. */
 import { expect, test } from "vitest";
-import type { HttpResponse } from "./network.ts";
 import { bytes, type NetworkWorld, readAll } from "./network.contract.ts";
+import type { HttpResponse } from "./network.ts";
 import {
   certificateContract,
   lifeContract,

@@ -7,7 +7,7 @@ import type { CertificateFacts, Crypto } from "#ports/crypto.ts";
 import type { Random } from "#ports/random.ts";
 import type { Bytes } from "#ports/stream.ts";
 import { armour, unarmour } from "./pem.ts";
-import { hmacSha256, sha256 } from "./sha256.ts";
+import { hmacSha256 } from "./hmac.ts";
 
 interface Key {
   readonly algorithm: "ES256" | "RS256";

@@ -10,9 +10,9 @@ import {
   NetworkError,
 } from "#ports/network.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
+import type { Way } from "./network.ts";
 import type { Connection, Link } from "./network-link.ts";
 import { duplexPair } from "./network-pipe.ts";
-import type { Way } from "./network.ts";
 
 type Request = Parameters<HttpClient["send"]>[0];
 type Answer = Awaited<ReturnType<HttpClient["send"]>>;

@@ -3,7 +3,6 @@ import { normalizeImageReference } from "#machinery/image-reference.ts";
 import type { Image } from "#ports/runtime.ts";
 import { RuntimeError } from "#ports/runtime.ts";
 import type { Bytes } from "#ports/stream.ts";
-import { sha256 } from "./sha256.ts";
 
 const imageSizeBytes = 50 * 1024 * 1024;
 

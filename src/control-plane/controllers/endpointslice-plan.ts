@@ -2,10 +2,11 @@
  * Which EndpointSlices a Service should have, given its Pods and the slices that are there; touches
  * as few as it can. Pure.
  */
-import type { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
+
 import type { Node } from "#api/core/v1/node.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
+import type { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
 import type { ServicePort } from "#api/generated/core/v1.ts";
 import type { Endpoint, EndpointPort } from "#api/generated/discovery/v1.ts";
 import type { New } from "#client/client.ts";

@@ -10,8 +10,8 @@ import { equalObjects } from "#machinery/object.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import { formatTime, parseTime } from "#machinery/time.ts";
 import { type Controller, index, type Outcome, requeueAfter, watch } from "./controller.ts";
-import { isTerminal } from "./pod-state.ts";
 import { nodeNameIndex } from "./pod-gc.ts";
+import { isTerminal } from "./pod-state.ts";
 import { defineController } from "./runner.ts";
 
 const noExecute = (node: Node): readonly Taint[] =>

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { formatFieldError } from "#machinery/field-error.ts";
-import { keepAllocatedValues, settleIpFamilies } from "./service-addresses.ts";
 import { Service } from "./service.ts";
+import { keepAllocatedValues, settleIpFamilies } from "./service-addresses.ts";
 
 type Spec = Partial<Service["spec"]>;
 

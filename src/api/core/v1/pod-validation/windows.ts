@@ -18,7 +18,7 @@ const userDomainLengthMax = 256;
 const userNameLengthMax = 104;
 const encoder = new TextEncoder();
 const hasControlCharacter = (text: string): boolean =>
-  [...text].some((char) => char < " " || char === "\u007f");
+  Array.from(text).some((char) => char < " " || char === "\u007f");
 const netBiosName = /^[^\\/:*?"<>|.][^\\/:*?"<>|]{0,14}$/;
 const dnsName =
   /^[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$/;
