@@ -1,8 +1,8 @@
 /** Who manages which field: keeps metadata.managedFields on every write, in process as over HTTP. */
 import { kindSchema } from "#api/facts.ts";
 import { apiVersionOf, type Resource } from "#api/resource.ts";
-import { updateManagedFields, type WriteContext } from "#machinery/apply/managed-fields.ts";
 import { type FieldSet, fieldPath, setOfPaths } from "#machinery/apply/field-set.ts";
+import { updateManagedFields, type WriteContext } from "#machinery/apply/managed-fields.ts";
 import { applyManaged } from "#machinery/apply/server-side-apply.ts";
 import { DecodeError, decodeObject, strictDecodingMessage } from "#machinery/decode.ts";
 import { parseApiVersion } from "#machinery/gvk.ts";

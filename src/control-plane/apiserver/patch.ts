@@ -1,6 +1,7 @@
 /** PATCH: the new object from the old one and the patch, in the served version, by the patch's content type. */
 import type { ApiRequest } from "#api/request.ts";
 import { apiVersionOf } from "#api/resource.ts";
+import { resetsManagers } from "#machinery/apply/managed-fields.ts";
 import {
   type Decoded,
   DecodeError,
@@ -9,7 +10,6 @@ import {
   strictDecodingMessage,
 } from "#machinery/decode.ts";
 import { invalid } from "#machinery/field-error.ts";
-import { resetsManagers } from "#machinery/apply/managed-fields.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { cloneJson, isObject } from "#machinery/object.ts";
 import { jsonPatch, mergePatch, PatchError, strategicMergePatch } from "#machinery/patch.ts";

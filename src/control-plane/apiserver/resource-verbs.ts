@@ -1,8 +1,8 @@
 /** The verbs on API objects: get, list, watch, create, update, patch, delete, deletecollection, and the status subresource. */
 import { typeSchema } from "#api/facts.ts";
 import type { ApiResponse } from "#api/request.ts";
-import type { ApiObject } from "#machinery/meta.ts";
 import { resetsManagers } from "#machinery/apply/managed-fields.ts";
+import type { ApiObject } from "#machinery/meta.ts";
 import { cloneJson, isObject } from "#machinery/object.ts";
 import { badRequest, StatusError } from "#machinery/status-error.ts";
 import { answerList, answerObject, answerPlain, answerWatch, formOf } from "./answer.ts";
@@ -11,8 +11,8 @@ import {
   expectedOf,
   readBodyAndValue,
   readPlainBody,
-  writeOptions,
   type WriteOptions,
+  writeOptions,
 } from "./body.ts";
 import type { ChainContext } from "./chain.ts";
 import { applyManager, recordManager } from "./field-manager.ts";
@@ -26,7 +26,7 @@ import {
   deleteObject,
   validateDeleteOptions,
 } from "./registry-delete.ts";
-import { getObject, listObjects, type ListQuery, watchObjects } from "./registry-read.ts";
+import { getObject, type ListQuery, listObjects, watchObjects } from "./registry-read.ts";
 import { queryFlag, queryValue } from "./request-info.ts";
 import type { ServedResource } from "./served-resource.ts";
 import { objectRules, statusRules, type UpdateRules, windowRules } from "./update-rules.ts";

@@ -1,6 +1,7 @@
 /** The scale subresource: how many replicas a workload shall have and has, as one kind for all workloads (autoscaling/v1 Scale). */
-import type { ApiResponse } from "#api/request.ts";
+
 import { kindSchema } from "#api/facts.ts";
+import type { ApiResponse } from "#api/request.ts";
 import { invalid } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { cloneJson, deepFreeze } from "#machinery/object.ts";

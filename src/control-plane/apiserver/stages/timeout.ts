@@ -1,6 +1,7 @@
 /** Stage: a request that is not answered in time is answered 504. `timeout` in the query may only shorten that. */
-import { badRequest, timeoutError } from "#machinery/status-error.ts";
+
 import { parseGoDuration } from "#machinery/go-duration.ts";
+import { badRequest, timeoutError } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import { isLongRunning, type Stage } from "../chain.ts";
 import { queryValue } from "../request-info.ts";
