@@ -3,6 +3,7 @@
  * key is the SHA-256 of its private key and also what signatures are made with (HMAC): whoever knows it could forge, which
  * no simulated component does. Keys and certificates are JSON in PEM armour; other programs cannot read them.
  */
+import { sha256 } from "#machinery/hash.ts";
 import type { CertificateFacts, Crypto } from "#ports/crypto.ts";
 import type { Random } from "#ports/random.ts";
 import type { Bytes } from "#ports/stream.ts";

@@ -1,4 +1,5 @@
 /** Seeded random numbers: sfc32, keyed by the SHA-256 of the seed and of the path of component names. Same seed, same run. */
+import { sha256 } from "#machinery/hash.ts";
 import type { Random } from "#ports/random.ts";
 import type { Bytes } from "#ports/stream.ts";
 
