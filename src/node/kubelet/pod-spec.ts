@@ -42,9 +42,6 @@ export function allContainersOf(pod: NodePod): readonly Container[] {
 export const containerNamed = (pod: NodePod, name: string): Container | undefined =>
   allContainersOf(pod).find((container) => container.name === name);
 
-/** An init container that keeps running beside the regular ones. */
-export const isSidecar = (container: Container): boolean => container.restartPolicy === "Always";
-
 export const isHostNetwork = (pod: NodePod): boolean => pod.spec.hostNetwork === true;
 
 export const isPrivileged = (pod: NodePod): boolean =>
@@ -53,9 +50,6 @@ export const isPrivileged = (pod: NodePod): boolean =>
 /** Static pods are announced by mirror pods, which nobody runs from the API. */
 export const isMirrorPod = (pod: NodePod): boolean =>
   pod.metadata.annotations?.["kubernetes.io/config.mirror"] !== undefined;
-
-export const isTerminalPhase = (phase: string | undefined): boolean =>
-  phase === "Succeeded" || phase === "Failed";
 
 /** The matching action of the container's restart rules, if any. */
 function matchingRule(container: Container, exitCode: number): string | undefined {
