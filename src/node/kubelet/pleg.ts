@@ -24,6 +24,7 @@ export interface PodInRuntime {
 const newsTypes = ["oom", "exited", "removed"] as const;
 const retryMsMin = 200;
 const retryMsMax = 10_000;
+const settleMs = 1000;
 
 export class Pleg {
   readonly #runtime: Runtime;
@@ -86,11 +87,12 @@ export class Pleg {
     let waitMs = retryMsMin;
     while (!this.#stopped) {
       try {
-        // Subscribed before the list: what happens in between is not missed.
+        // Subscribed before the list, so that nothing in between is missed; but nothing tells when the
+        // subscription holds, so that one more look follows soon.
         const stream = this.#runtime.events(newsTypes);
         this.#stream = stream;
         await this.#relist();
-        this.#planRelist();
+        this.#planRelist(settleMs);
         waitMs = retryMsMin;
         for (;;) {
           const events = await stream.next();
@@ -121,10 +123,10 @@ export class Pleg {
     });
   }
 
-  #planRelist(): void {
-    this.#cancelRelist = this.#clock.after(this.#relistMs, () => {
+  #planRelist(inMs: number): void {
+    this.#cancelRelist = this.#clock.after(inMs, () => {
       this.#relist().then(
-        () => this.#planRelist(),
+        () => this.#planRelist(this.#relistMs),
         // A runtime that does not answer also breaks the stream, which leads to a new start.
         () => this.#stream?.stop(),
       );
