@@ -29,8 +29,8 @@ import {
   trackUpdate,
   transfer,
   untrackedFields,
-  withoutManagedFields,
   type WriteContext,
+  withoutManagedFields,
   writeManagedFields,
 } from "./managed-fields.ts";
 import {
