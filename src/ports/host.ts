@@ -91,7 +91,10 @@ export interface Host {
     readonly inodes: number;
     readonly inodesFree: number;
   }>;
-  /** `path` as in cgroupParent: /kubepods/burstable/pod…; made in every hierarchy (v1) or the one (v2). */
+  /**
+   * `path` as in cgroupParent: /kubepods/burstable/pod…; made in the hierarchies that limit and measure (v1) or the one
+   * (v2), removed from all.
+   */
   cgroup(path: string): {
     make(limits: CgroupLimits): Promise<void>;
     usage(): Promise<

@@ -15,6 +15,8 @@ export interface CgroupMounts {
 type Cgroup = ReturnType<Host["cgroup"]>;
 
 const controllersV2 = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"];
+/** Where pods are limited and measured. The runtime makes its groups in the other hierarchies itself, parents too. */
+const controllersV1 = ["cpu", "cpuacct", "memory", "pids"];
 const childrenMax = 10_000;
 
 /** Out of /proc/self/mountinfo. */
@@ -91,6 +93,8 @@ async function countProcesses(directory: string): Promise<number> {
 
 function version1(mounts: CgroupMounts, path: string): Cgroup {
   const roots = [...new Set(mounts.hierarchies.values())];
+  const ownOnly = controllersV1.map((name) => mounts.hierarchies.get(name));
+  const own = [...new Set(ownOnly.filter((root) => root !== undefined))];
   const file = (controller: string, name: string): string =>
     join(mounts.hierarchies.get(controller) ?? "", path, name);
   const set = async (controller: string, name: string, value: number | undefined) => {
@@ -99,8 +103,7 @@ function version1(mounts: CgroupMounts, path: string): Cgroup {
   };
   return {
     make: async (limits) => {
-      const cpusets = mounts.hierarchies.get("cpuset");
-      await Promise.all(roots.map((root) => makeInHierarchy(root, path, root === cpusets)));
+      await Promise.all(own.map((root) => mkdir(join(root, path), { recursive: true })));
       await set("cpu", "cpu.shares", limits.cpuShares);
       await set("cpu", "cpu.cfs_period_us", limits.cpuPeriod);
       await set("cpu", "cpu.cfs_quota_us", limits.cpuQuota === 0 ? -1 : limits.cpuQuota);
@@ -124,26 +127,6 @@ function version1(mounts: CgroupMounts, path: string): Cgroup {
     },
     children: () => readChildren(join(mounts.hierarchies.get("memory") ?? "", path)),
   };
-}
-
-/** A new cpuset is empty, and nothing can run in it, until it has its parent's cores and memory nodes. */
-async function makeInHierarchy(root: string, path: string, hasCpusets: boolean): Promise<void> {
-  if (!hasCpusets) {
-    await mkdir(join(root, path), { recursive: true });
-    return;
-  }
-  let directory = root;
-  for (const part of path.split("/").filter((name) => name !== "")) {
-    const parent = directory;
-    directory = join(directory, part);
-    await mkdir(directory, { recursive: true });
-    for (const name of ["cpuset.cpus", "cpuset.mems"]) {
-      const own = await readFile(join(directory, name), "utf8").catch(() => undefined);
-      if (own?.trim() !== "") continue;
-      const inherited = await readFile(join(parent, name), "utf8");
-      await writeFile(join(directory, name), inherited.trim());
-    }
-  }
 }
 
 function version2(mounts: CgroupMounts, path: string): Cgroup {
