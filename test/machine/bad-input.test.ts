@@ -87,7 +87,9 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "bad input", () => {
   });
 
   test("an unknown kind", async () => {
-    const message = await refused("apiVersion: example.com/v1\nkind: Nope\nmetadata: { name: one }");
+    const message = await refused(
+      "apiVersion: example.com/v1\nkind: Nope\nmetadata: { name: one }",
+    );
     expect(message).toContain('no matches for kind "Nope" in version "example.com/v1"');
     expect(await cluster.refused("get", "nopes")).toContain(
       'error: the server doesn\'t have a resource type "nopes"',

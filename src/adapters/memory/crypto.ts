@@ -7,8 +7,8 @@ import { sha256 } from "#machinery/hash.ts";
 import type { CertificateFacts, Crypto } from "#ports/crypto.ts";
 import type { Random } from "#ports/random.ts";
 import type { Bytes } from "#ports/stream.ts";
-import { armour, unarmour } from "./pem.ts";
 import { hmacSha256 } from "./hmac.ts";
+import { armour, unarmour } from "./pem.ts";
 
 interface Key {
   readonly algorithm: "ES256" | "RS256";

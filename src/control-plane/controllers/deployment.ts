@@ -6,8 +6,8 @@
  */
 import { Deployment } from "#api/apps/v1/deployment.ts";
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
-import { isPodTerminal } from "#api/core/v1/pod-status.ts";
 import { Pod } from "#api/core/v1/pod.ts";
+import { isPodTerminal } from "#api/core/v1/pod-status.ts";
 import type { DeploymentCondition, DeploymentStatus } from "#api/generated/apps/v1.ts";
 import type { New } from "#client/client.ts";
 import { controllerOf, type Stored } from "#machinery/meta.ts";

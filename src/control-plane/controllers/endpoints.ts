@@ -4,8 +4,8 @@
  * with a selector.
  */
 import { Endpoints } from "#api/core/v1/endpoints.ts";
-import { isPodReady, isPodTerminal } from "#api/core/v1/pod-status.ts";
 import { Pod } from "#api/core/v1/pod.ts";
+import { isPodReady, isPodTerminal } from "#api/core/v1/pod-status.ts";
 import { Service } from "#api/core/v1/service.ts";
 import type { EndpointAddress, EndpointPort, EndpointSubset } from "#api/generated/core/v1.ts";
 import { namespaceIndex } from "#client/cache.ts";

@@ -4,8 +4,8 @@
  */
 
 import type { Node } from "#api/core/v1/node.ts";
-import { isPodReady, isPodTerminal } from "#api/core/v1/pod-status.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
+import { isPodReady, isPodTerminal } from "#api/core/v1/pod-status.ts";
 import { Service } from "#api/core/v1/service.ts";
 import type { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
 import type { ServicePort } from "#api/generated/core/v1.ts";

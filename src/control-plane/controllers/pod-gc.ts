@@ -4,8 +4,8 @@
  * Pods and Nodes; deletes Pods.
  */
 import { Node } from "#api/core/v1/node.ts";
-import { isPodTerminal } from "#api/core/v1/pod-status.ts";
 import { Pod } from "#api/core/v1/pod.ts";
+import { isPodTerminal } from "#api/core/v1/pod-status.ts";
 import type { Stored } from "#machinery/meta.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import { formatTime } from "#machinery/time.ts";

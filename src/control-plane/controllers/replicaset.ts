@@ -4,8 +4,8 @@
  * where a Pod runs is the scheduler's business.
  */
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
-import { isPodReady } from "#api/core/v1/pod-status.ts";
 import { Pod } from "#api/core/v1/pod.ts";
+import { isPodReady } from "#api/core/v1/pod-status.ts";
 import type { PodTemplateSpec } from "#api/generated/core/v1.ts";
 import type { Kind } from "#api/resource.ts";
 import { namespaceIndex } from "#client/cache.ts";

@@ -2,8 +2,9 @@
  * What the two endpoint controllers share: which Services a Pod concerns, what of a Pod matters to
  * them, when it changed.
  */
-import { isPodTerminal } from "#api/core/v1/pod-status.ts";
+
 import type { Pod } from "#api/core/v1/pod.ts";
+import { isPodTerminal } from "#api/core/v1/pod-status.ts";
 import { Service } from "#api/core/v1/service.ts";
 import { namespaceIndex } from "#client/cache.ts";
 import { keyOf, type Stored } from "#machinery/meta.ts";

@@ -3,8 +3,8 @@
  * tolerate, or no longer. Reads Pods and Nodes; deletes Pods.
  */
 import { Node } from "#api/core/v1/node.ts";
-import { isPodTerminal } from "#api/core/v1/pod-status.ts";
 import { Pod } from "#api/core/v1/pod.ts";
+import { isPodTerminal } from "#api/core/v1/pod-status.ts";
 import { isTolerated } from "#api/core/v1/toleration.ts";
 import type { Taint } from "#api/generated/core/v1.ts";
 import { equalObjects } from "#machinery/object.ts";

@@ -2,8 +2,9 @@
  * The kubelet: makes this machine a node of the cluster and runs the pods that are bound to it. Assembles the parts; each
  * part has a file of its own. Reads pods, Services, ConfigMaps and Secrets; writes pods' statuses, the Node, its Lease, Events.
  */
-import { isPhaseTerminal } from "#api/core/v1/pod-status.ts";
+
 import { Pod } from "#api/core/v1/pod.ts";
+import { isPhaseTerminal } from "#api/core/v1/pod-status.ts";
 import { Service } from "#api/core/v1/service.ts";
 import type { Taint } from "#api/generated/core/v1.ts";
 import type { Client } from "#client/client.ts";

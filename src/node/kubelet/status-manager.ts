@@ -2,8 +2,9 @@
  * Status manager: sends pods' statuses to the API server, only what changed, one request a pod at a time; and, when the
  * kubelet is through with a deleted pod, deletes it for good. Nobody else writes pod statuses from this node.
  */
-import { isPhaseTerminal } from "#api/core/v1/pod-status.ts";
+
 import { Pod } from "#api/core/v1/pod.ts";
+import { isPhaseTerminal } from "#api/core/v1/pod-status.ts";
 import type { Client } from "#client/client.ts";
 import { resourceVersionOf } from "#client/informer.ts";
 import { equalObjects, isObject } from "#machinery/object.ts";
