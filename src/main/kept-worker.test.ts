@@ -64,24 +64,24 @@ function kept(program = obedient) {
     resourceLimits: { maxOldGenerationSizeMb: 16 },
     clock,
   });
-  let greeted = 0;
+  const greetings: string[] = [];
   let wake: () => void = () => {};
   worker.attach({
     log,
     begun: (send) => send("hello"),
-    receive: () => {
-      greeted++;
+    receive: (message) => {
+      greetings.push(message);
       wake();
     },
   });
   const lives = async (count: number): Promise<void> => {
-    while (greeted < count) {
+    while (greetings.length < count) {
       await new Promise<void>((resolve) => {
         wake = resolve;
       });
     }
   };
-  return { worker, clock, lines, lives, greeted: () => greeted };
+  return { worker, clock, lines, lives, greeted: () => greetings.length };
 }
 
 for (const [order, why] of [

@@ -105,7 +105,7 @@ export class KeptWorker<In, Out> {
     const { name, program, resourceLimits, clock } = this.#options;
     const worker = new Worker(program, { resourceLimits, name });
     const beganMs = clock.monotonicMs();
-    const send = (message: In): void => worker.postMessage(message);
+    const send = (message: In): void => worker.postMessage(message, []);
     worker.on("message", (message: Out) => this.#companion?.receive(message, send));
     const ended = new Promise<Error | undefined>((resolve) => {
       let failure: Error | undefined;

@@ -7,7 +7,7 @@ import { Writable } from "node:stream";
 export interface ThreadStream {
   readonly stream: Writable;
   /** The other side has written the piece that it was sent. */
-  wrote(): void;
+  readonly wrote: () => void;
 }
 
 /** `send` takes text to the other side, which answers each piece: then call wrote(). */
@@ -25,7 +25,7 @@ export function threadStream(send: (text: string) => void): ThreadStream {
   });
   return {
     stream,
-    wrote() {
+    wrote: () => {
       const done = waiting;
       waiting = undefined;
       done?.();
