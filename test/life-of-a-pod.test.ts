@@ -2,6 +2,9 @@
  * The life of a pod, told twice: here it happens, in one process, on a stepped clock, with a seed; in docs/life-of-a-pod.md it is
  * explained. What happens here is written down hop by hop and must equal the trace in the document, character by character; UPDATE=1
  * writes it there. Nothing is replaced: the recorder listens at the doors of the parts, and hands every call on.
+ *
+ * The main line holds only what one step causes in the next. What happens beside it, in an order that nobody promises (events,
+ * statuses), is told after it, each part in its own order.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -48,10 +51,23 @@ const hops = [...text.matchAll(/^### (\d+)\. .+\n\n\[src\/([^\]]+)\]\(([^)]+)\)/
 type Args<F> = F extends (...args: infer A) => unknown ? A : never;
 type Result<F> = F extends (...args: never[]) => infer R ? R : never;
 
+/** What happens beside the main line, in the order in which it is told. */
+const besides = [
+  "kubectl",
+  "deployment-controller",
+  "replicaset-controller",
+  "default-scheduler",
+  "kubelet",
+  "statuses",
+  "runtime",
+] as const;
+type Beside = (typeof besides)[number];
+
 /** Writes down what happens where, with the milliseconds since kubectl began. */
 class Recorder {
-  readonly lines: string[] = [];
-  readonly #said = new Map<string, string>();
+  readonly main: string[] = [];
+  readonly #beside = new Map<Beside, string[]>(besides.map((name) => [name, []]));
+  readonly #said = new Set<string>();
   readonly #untap: (() => void)[] = [];
   #now: (() => number) | undefined;
 
@@ -59,18 +75,24 @@ class Recorder {
     const startMs = now();
     this.#now = () => Math.floor(now() - startMs);
   }
-  /** Like say(), unless it is what this hop said last. */
-  sayNew(file: string, what: string): void {
-    if (this.#said.get(file) !== what) this.say(file, what);
+  get beside(): readonly string[] {
+    return besides.flatMap((name) => this.#beside.get(name) ?? []);
+  }
+  /** Like say(), but only the first time. */
+  sayOnce(file: string, what: string): void {
+    if (this.#now === undefined || this.#said.has(`${file} ${what}`)) return;
+    this.#said.add(`${file} ${what}`);
+    this.say(file, what);
   }
   /** `file` is the hop's, below src/. */
-  say(file: string, what: string): void {
+  say(file: string, what: string, beside?: Beside): void {
     if (this.#now === undefined) return;
-    this.#said.set(file, what);
     const hop = hops.find((one) => one.file === file);
     if (hop === undefined) throw new Error(`${path} has no hop for src/${file}: ${what}`);
     const ms = String(this.#now()).padStart(4);
-    this.lines.push(`${ms} ms  ${String(hop.number).padStart(2)}  ${file.padEnd(50)}  ${what}`);
+    const line = `${ms} ms  ${String(hop.number).padStart(2)}  ${file.padEnd(50)}  ${what}`;
+    if (beside === undefined) this.main.push(line);
+    else this.#beside.get(beside)?.push(line);
   }
   /** Hears every call of a method, which is performed as ever. */
   tap<T extends object, K extends keyof T>(
@@ -107,18 +129,7 @@ const apiserver = "control-plane/apiserver";
 const controllers = "control-plane/controllers";
 const kubelet = "node/kubelet";
 
-const shortUser = (name: string): string =>
-  name.startsWith("system:node:") ? "kubelet" : name.slice(name.lastIndexOf(":") + 1);
-/** Which hop a write comes from: who writes what. */
-const writers: Readonly<Record<string, string>> = {
-  "deployment-controller replicasets": `${controllers}/deployment.ts`,
-  "deployment-controller deployments/status": `${controllers}/deployment.ts`,
-  "deployment-controller deployments": `${controllers}/deployment.ts`,
-  "replicaset-controller pods": `${controllers}/replicaset.ts`,
-  "replicaset-controller replicasets/status": `${controllers}/replicaset.ts`,
-  "kubelet pods/status": `${kubelet}/status-manager.ts`,
-  "endpointslice-controller endpointslices": `${controllers}/endpointslice.ts`,
-};
+const isBeside = (name: unknown): name is Beside => besides.some((one) => one === name);
 
 /** The API server's side of kubectl's request: what each part of it makes of it. */
 function listenToServer(recorder: Recorder): void {
@@ -154,56 +165,86 @@ function listenToServer(recorder: Recorder): void {
   }
 }
 
-/** The store: the first write in detail, then revisions (counted from the first). */
+/** The store takes the first write; then the watch cache, which shows every step to whoever waits for it. */
 function listenToStore(recorder: Recorder): void {
-  let first: number | undefined;
+  let isFirst = true;
   recorder.tap(EmbeddedStore.prototype, "put", (key, _value, options) => {
-    if (first !== undefined || !key.includes("/default/")) return;
+    if (!isFirst || !key.includes("/default/")) return;
     const when = options?.ifModified === 0 ? "if there is none" : "if nobody was faster";
     recorder.say(`${apiserver}/registry.ts`, `put ${key} ${when}`);
     recorder.say("control-plane/store/store.ts", "nothing stands against it: the next revision");
   });
   recorder.tap(MemoryStorage.prototype, "commit", (changes) => {
-    if (first !== undefined) return;
-    recorder.say("control-plane/store/group-commit.ts", `rows for one fsync: ${changes.length}`);
+    if (isFirst)
+      recorder.say("control-plane/store/group-commit.ts", `rows in one fsync: ${changes.length}`);
   });
-  recorder.tap(WatchCache.prototype, "apply", ({ revision, now, before }) => {
-    const key = now?.key ?? before?.key ?? "";
-    if (!key.includes("/default/")) return;
-    if (key.startsWith("/registry/events/")) {
-      if (now === undefined) return;
-      const event = JSON.parse(new TextDecoder().decode(now.value)) as Record<string, string>;
-      recorder.say("client/events.ts", `${event["reason"]}: ${event["message"]}`);
+  recorder.tap(WatchCache.prototype, "apply", ({ now, before }) => {
+    const [, , plural = "", namespace, name = ""] = now?.key.split("/") ?? [];
+    if (now === undefined || namespace !== "default") return;
+    const object = JSON.parse(new TextDecoder().decode(now.value)) as Shown;
+    if (plural === "events") {
+      const { reason, message, source } = object;
+      const beside = isBeside(source?.component) ? source.component : undefined;
+      recorder.say("client/events.ts", `${reason}: ${message}`, beside);
       return;
     }
-    if (recorder.lines.length === 0) return;
-    first ??= revision;
-    const what = now === undefined ? "gone" : before === undefined ? "new" : "changed";
-    const said = `revision +${revision - first + 1}: ${key.slice("/registry/".length)} ${what}`;
-    recorder.say(`${apiserver}/watch-cache.ts`, said);
+    if (!name.startsWith("web")) {
+      for (const { addresses, conditions } of object.endpoints ?? []) {
+        const what = `${name.replace(/-.*/, "")} leads to ${addresses.join()}, which is ready`;
+        if (conditions?.ready === true) recorder.sayOnce(`${controllers}/endpointslice.ts`, what);
+      }
+      return;
+    }
+    if (object.status?.availableReplicas === 1) {
+      const file = plural === "deployments" ? "deployment" : "replicaset";
+      const what = `${plural} ${name}: one replica is available`;
+      recorder.say(`${controllers}/${file}.ts`, what, `${file}-controller`);
+    }
+    isFirst = false;
+    const isBound = plural === "pods" && object.spec?.nodeName !== undefined;
+    const news = `${plural} ${name} is ${isBound ? `bound to ${object.spec?.nodeName}` : "new"}`;
+    if (before === undefined || isBound) recorder.sayOnce(`${apiserver}/watch-cache.ts`, news);
   });
+}
+
+/** What the recorder looks at of an object on its way past. */
+interface Shown {
+  readonly reason?: string;
+  readonly message?: string;
+  readonly source?: { readonly component?: string };
+  readonly spec?: { readonly nodeName?: string };
+  readonly status?: { readonly availableReplicas?: number };
+  readonly endpoints?: readonly {
+    readonly addresses: readonly string[];
+    readonly conditions?: { readonly ready?: boolean };
+  }[];
 }
 
 /** What the components do: their writes, by who they are, and what they decide before. */
 function listenToComponents(recorder: Recorder): void {
   recorder.tap(Admission.prototype, "admit", (request) => {
-    const { operation, namespace, plural, subresource, name, object } = request;
+    const { operation, namespace, plural, subresource, name, object, user: who } = request;
     if (namespace !== "default") return;
-    const target = subresource === "" ? plural : `${plural}/${subresource}`;
-    const file = writers[`${shortUser(request.user.name)} ${target}`];
     const called = name === "" ? `${object?.metadata.generateName}…` : name;
-    if (file !== undefined) recorder.say(file, `${operation.toLowerCase()} ${target} ${called}`);
+    const said = `${operation.toLowerCase()} ${plural} ${called}`;
+    if (operation === "CREATE" && plural === "replicasets")
+      recorder.say(`${controllers}/deployment.ts`, said);
+    if (operation === "CREATE" && plural === "pods")
+      recorder.say(`${controllers}/replicaset.ts`, said);
+    if (subresource !== "status" || !who.name.startsWith("system:node:")) return;
+    const { phase, conditions } = (object as Pod).status;
+    const isReady = conditions?.some(({ type, status }) => type === "Ready" && status === "True");
+    const what = `patch ${plural}/status ${name}: ${phase}${isReady === true ? ", ready" : ""}`;
+    recorder.say(`${kubelet}/status-manager.ts`, what, "statuses");
   });
-  const cached = new Set<string>();
   recorder.tap(Cache.prototype, "put", (object) => {
-    if (!/^default\/web$/.test(keyOf(object)) || cached.has(keyOf(object))) return;
-    cached.add(keyOf(object));
-    recorder.say("client/informer.ts", `${keyOf(object)} is in the controllers' cache`);
+    const key = keyOf(object);
+    if (key !== "default/web") return;
+    recorder.sayOnce("client/informer.ts", `${key} is in the controllers' cache`);
   });
   recorder.tap(WorkQueue.prototype, "add", (key) => {
-    if (!/^default\/(web|shop)/.test(key) || cached.has(`queued ${key}`)) return;
-    cached.add(`queued ${key}`);
-    recorder.say(`${controllers}/runner.ts`, `${key} is queued`);
+    if (!/^default\/web(-[^-]+)?$/.test(key)) return;
+    recorder.sayOnce(`${controllers}/runner.ts`, `${key} is queued`);
   });
   recorder.tap(SchedulingQueue.prototype, "add", ({ key }) => {
     recorder.say("control-plane/scheduler/queue.ts", `${key} waits for a node`);
@@ -227,12 +268,12 @@ function listenToComponents(recorder: Recorder): void {
 /** The node's side, above its ports. */
 function listenToKubelet(recorder: Recorder): void {
   recorder.tap(PodWorker.prototype, "poke", () => {
-    recorder.sayNew(`${kubelet}/kubelet.ts`, "a pod for this node: it gets a worker");
-    recorder.sayNew(`${kubelet}/pod-worker.ts`, "what is wanted, what is there?");
+    recorder.sayOnce(`${kubelet}/kubelet.ts`, "a pod for this node: it gets a worker");
+    recorder.sayOnce(`${kubelet}/pod-worker.ts`, "what is wanted, what is there?");
   });
   recorder.tap(StatusManager.prototype, "set", (_pod, { phase, conditions = [] }) => {
     const ready = conditions?.find(({ type }) => type === "Ready")?.status === "True";
-    recorder.sayNew(`${kubelet}/pod-status.ts`, `${phase}, ${ready ? "ready" : "not ready"}`);
+    recorder.sayOnce(`${kubelet}/pod-status.ts`, `${phase}, ${ready ? "ready" : "not ready"}`);
   });
   recorder.tap(VolumeManager.prototype, "mount", ({ spec }) => {
     const names = (spec.volumes ?? []).map(({ name }) => name.replace(/-.....$/, "-…"));
@@ -241,8 +282,7 @@ function listenToKubelet(recorder: Recorder): void {
   recorder.tap(PodRunner.prototype, "run", (_pod, _status, actions) => {
     const starts = actions.containersToStart.map(({ name }) => `start ${name}`);
     const todo = [...(actions.createSandbox ? ["make a sandbox"] : []), ...starts];
-    const what = todo.length === 0 ? "nothing is left to do" : `to do: ${todo.join(", ")}`;
-    recorder.sayNew(`${kubelet}/pod-actions.ts`, what);
+    if (todo.length > 0) recorder.say(`${kubelet}/pod-actions.ts`, `to do: ${todo.join(", ")}`);
   });
   recorder.tap(ImageManager.prototype, "ensure", (_pod, { image }) => {
     recorder.say(`${kubelet}/images.ts`, `is ${image} here?`);
@@ -269,7 +309,7 @@ function listenToMachine(recorder: Recorder): void {
         const batch = await source.next();
         for (const { type, id } of batch ?? []) {
           if (type === "created") names.set(id, names.size % 2 === 0 ? "sandbox" : "container");
-          recorder.say(`${kubelet}/pleg.ts`, `the ${names.get(id)} was ${type}`);
+          recorder.say(`${kubelet}/pleg.ts`, `the ${names.get(id)} was ${type}`, "runtime");
         }
         return batch;
       },
@@ -322,7 +362,8 @@ async function kubectlApply(world: World, recorder: Recorder): Promise<void> {
       ...(body === undefined ? {} : { body: new TextEncoder().encode(JSON.stringify(body)) }),
     });
     answer.body.stop();
-    recorder.say("adapters/nodejs/http2-serve.ts", `to kubectl: ${answer.status}`);
+    const said = `to kubectl: ${answer.status}`;
+    recorder.say("adapters/nodejs/http2-serve.ts", said, method === "POST" ? "kubectl" : undefined);
     return answer.status;
   };
   const all = "/apis/apps/v1/namespaces/default/deployments";
@@ -386,9 +427,7 @@ test("a pod's life goes as the document tells it", async () => {
   } finally {
     recorder.end();
   }
-  const trace = `${recorder.lines.join("\n")}\n`;
-  // Whoever reads from top to bottom meets the hops in the order in which they happen first, and all of them happen.
-  const order = [...new Set(recorder.lines.map((line) => Number(line.slice(7, 13))))];
+  const trace = [...recorder.main, "", "beside it:", ...recorder.beside, ""].join("\n");
   if (process.env["UPDATE"] === "1") {
     writeFileSync(
       path,
@@ -397,7 +436,13 @@ test("a pod's life goes as the document tells it", async () => {
     return;
   }
   expect(traceBlock.exec(text)?.[1]).toBe(trace);
-  expect(order).toEqual(hops.map(({ number }) => number));
+  // Whoever reads from top to bottom meets the hops in the order in which they happen first, and all of them happen.
+  const numbersIn = (lines: readonly string[]) => lines.map((line) => Number(line.slice(7, 13)));
+  const order = [...new Set(numbersIn(recorder.main))];
+  expect(order).toEqual(order.toSorted((a, b) => a - b));
+  expect(new Set([...order, ...numbersIn(recorder.beside)])).toEqual(
+    new Set(hops.map(({ number }) => number)),
+  );
 });
 
 test("every hop is numbered in order and leads to its file", () => {

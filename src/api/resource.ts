@@ -66,6 +66,8 @@ export interface Strategy<T extends ApiObject> {
   readonly validateUpdate?: (object: T, old: T, context?: StrategyContext) => FieldError[];
   readonly validateStatusUpdate?: (object: T, old: T) => FieldError[];
   readonly warnings?: (object: T, old: T | undefined) => string[];
+  /** "metadata.labels": what a write through /status takes back besides the spec, so that nobody manages it that way. */
+  readonly statusResetFields?: readonly string[];
   readonly statusWarnings?: (object: T) => string[];
   /** Which names are allowed; default "subdomain" (RFC 1123). */
   readonly nameFormat?: "subdomain" | "label" | "rfc1035label" | "pathSegment";

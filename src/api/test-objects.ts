@@ -1,6 +1,6 @@
 /** For tests: objects as the API server has them before validation: decoded, defaulted, prepared. */
 import { applySchemaDefaults, decodeObject } from "#machinery/decode.ts";
-import { formatFieldError, type FieldError } from "#machinery/field-error.ts";
+import { type FieldError, formatFieldError } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { apiVersionOf, type Resource, type StrategyContext } from "./resource.ts";
 

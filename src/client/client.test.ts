@@ -16,11 +16,11 @@ import type { ApiRequest, ApiResponse, Handler } from "#api/request.ts";
 import { createApiServer } from "#control-plane/apiserver/server.ts";
 import { openStore } from "#control-plane/store/store.ts";
 import { StatusError } from "#machinery/status-error.ts";
-import { decodeWatch } from "./remote.ts";
 import { createClient, pathOf } from "./client.ts";
 import { createEventRecorder } from "./events.ts";
 import { createInformer } from "./informer.ts";
 import { runLeaderElection } from "./leader-election.ts";
+import { decodeWatch } from "./remote.ts";
 
 const ends: (() => Promise<void>)[] = [];
 afterEach(async () => {

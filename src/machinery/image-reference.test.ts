@@ -37,6 +37,7 @@ test.each([
   ["web:-", undefined],
   ["a//b", undefined],
   ["web@sha256:ab", undefined],
+  ["a".repeat(256), undefined],
 ])("the tag of %s is %s", (reference, tag) => {
   expect(imageTag(reference)).toBe(tag);
 });

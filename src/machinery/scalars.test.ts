@@ -118,6 +118,7 @@ test("base64 round trips, and bad text is named as Go names it", () => {
 
 test("hashes have their published values", () => {
   expect(fnv1a32("")).toBe(0x811c9dc5);
+  expect(fnv1a32("a")).toBe(0xe40c292c);
   expect(fnv1a32("foobar")).toBe(0xbf9cf968);
   expect(fnv1a64("")).toBe(0xcbf29ce484222325n);
   expect(fnv1a64("foobar")).toBe(0x85944171f73967e8n);

@@ -2,7 +2,7 @@
  * Selectors: which objects a query, a Service or a workload means, by labels or by fields. Facts from k8s.io/apimachinery: the
  * query grammar and the wording of its errors (labels, fields), what the empty and the absent selector select (meta/v1).
  */
-import { formatFieldError, type FieldError, forbidden, invalid, required } from "./field-error.ts";
+import { type FieldError, forbidden, formatFieldError, invalid, required } from "./field-error.ts";
 import { compareUtf8, sortedKeys } from "./object.ts";
 import { isLabelValue, isQualifiedName } from "./validation.ts";
 

@@ -155,7 +155,7 @@ export const tooManyRequests = (message: string, retryAfterSeconds: number): Sta
   new StatusError(429, "TooManyRequests", message, { retryAfterSeconds });
 
 export const requestTooLarge = (message: string): StatusError =>
-  new StatusError(413, "RequestEntityTooLarge", message);
+  new StatusError(413, "RequestEntityTooLarge", `Request entity too large: ${message}`);
 
 export const unsupportedMediaType = (message: string): StatusError =>
   new StatusError(415, "UnsupportedMediaType", message);

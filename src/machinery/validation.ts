@@ -2,6 +2,8 @@
  * Validation of names, labels and other texts. Each function says what is wrong in upstream's words (clients print them); an
  * empty list means valid. Facts from k8s.io/apimachinery: util/validation, api/validate/content.
  */
+
+import { type FieldError, invalid, required } from "./field-error.ts";
 import {
   formatCidr,
   formatIp,
@@ -11,7 +13,6 @@ import {
   parseIp,
   parseIpSloppy,
 } from "./ip.ts";
-import { type FieldError, invalid, required } from "./field-error.ts";
 
 const encoder = new TextEncoder();
 /** Go counts bytes. Texts that can be valid are ASCII, so counting is rarely more than a look at the length. */

@@ -2,6 +2,7 @@
  * `wherry up`: starts a cluster, or returns at once if it runs; waits until its nodes are Ready and DNS answers; merges a context into
  * the kubeconfig; says how long it took.
  */
+import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { adminAccess } from "./access.ts";
@@ -151,7 +152,8 @@ async function startInBackground(
   began: number,
 ): Promise<number> {
   const daemon = startDaemon(
-    [process.execPath, process.argv[1] ?? "", ...foregroundWords(given)],
+    // npx runs us through a link in its cache, which may go.
+    [process.execPath, realpathSync(process.argv[1] ?? ""), ...foregroundWords(given)],
     paths.log,
   );
   const interactive = process.stderr.isTTY;

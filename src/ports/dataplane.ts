@@ -52,11 +52,7 @@ export interface RouteFact {
   /** The host's own address that packets of its own carry. */
   readonly source?: string;
 }
-export type DataplaneFact =
-  | ServiceFact
-  | HostPortFact
-  | MasqueradeFact
-  | RouteFact;
+export type DataplaneFact = ServiceFact | HostPortFact | MasqueradeFact | RouteFact;
 
 export interface Dataplane {
   /** One atomic change as seen by packets; undefined deletes. Only what really changed is touched. */

@@ -39,12 +39,16 @@ export interface Host {
     path: string,
     options?: { readonly offset?: number; readonly lengthMax?: number },
   ): Promise<Bytes | undefined>;
-  /** Whole, by rename, synced; parents must exist. */
+  /**
+   * Whole, by rename, synced; parents must exist. `durable: false` for what is written anew after a crash: it is not
+   * synced.
+   */
   write(
     path: string,
     bytes: Bytes,
     options: {
       readonly mode: number;
+      readonly durable?: boolean;
       readonly owner?: { readonly uid: number; readonly gid: number };
     },
   ): Promise<void>;

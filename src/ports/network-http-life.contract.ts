@@ -1,7 +1,7 @@
 /** The life of HTTP connections: servers that close and come back, connections that are upgraded, certificates that are shown. */
 import { expect, test } from "vitest";
-import type { HttpHandler } from "./network.ts";
 import { anyPort, bytes, makeCertificates, readAll, readText, text } from "./network.contract.ts";
+import type { HttpHandler } from "./network.ts";
 import {
   aborted,
   bodyBytesMax,

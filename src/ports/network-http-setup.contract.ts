@@ -1,5 +1,12 @@
 /** What the HTTP contracts share: the kinds of connection that they run on, servers and clients for them, sources to push to. */
 import { afterAll, beforeAll } from "vitest";
+import {
+  anyPort,
+  bytes,
+  type Certificates,
+  makeCertificates,
+  type NetworkWorld,
+} from "./network.contract.ts";
 import type {
   Address,
   ClientTls,
@@ -8,15 +15,9 @@ import type {
   HttpRequest,
   HttpResponse,
   Listener,
+  ServeOptions,
   ServerTls,
 } from "./network.ts";
-import {
-  anyPort,
-  bytes,
-  type Certificates,
-  makeCertificates,
-  type NetworkWorld,
-} from "./network.contract.ts";
 import type { Bytes, Source } from "./stream.ts";
 
 export const bodyBytesMax = 1024 * 1024;
@@ -102,6 +103,7 @@ export interface HttpSetup {
     handle: HttpHandler,
     at?: Address,
     serverTls?: Partial<ServerTls>,
+    more?: Partial<ServeOptions>,
   ) => Promise<Server>;
   readonly get: (client: HttpClient, target?: string) => ReturnType<HttpClient["send"]>;
 }
@@ -120,10 +122,11 @@ export function httpSetup(make: () => Promise<NetworkWorld>): HttpSetup {
     handle: HttpHandler,
     at: Address = variant.isUnix ? { unix: world.unixPath() } : anyPort,
     serverTls: Partial<ServerTls> = {},
+    more: Partial<ServeOptions> = {},
   ): Promise<Server> => {
     const { isTls, version } = variant;
     const tls = { identity: () => certificates.server, ...serverTls };
-    const options = { bodyBytesMax, ...(isTls ? { tls } : {}) };
+    const options = { bodyBytesMax, ...(isTls ? { tls } : {}), ...more };
     const listener = await world.network.serve(at, options, handle);
     open.push(() => listener.close(0));
     const another = (change: Partial<ClientTls> = {}): HttpClient => {

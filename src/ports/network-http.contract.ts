@@ -1,7 +1,7 @@
 /** What every network keeps to when it serves and asks by HTTP, the same for both versions and every kind of connection. */
 import { expect, test } from "vitest";
-import type { HttpResponse } from "./network.ts";
 import { bytes, type NetworkWorld, readAll } from "./network.contract.ts";
+import type { HttpResponse } from "./network.ts";
 import {
   certificateContract,
   lifeContract,
@@ -116,6 +116,23 @@ function exchangeContract(setup: HttpSetup, full: string, variant: Variant): voi
     expect(streamed.status).toBe(413);
     await readAll(streamed.body);
     expect(calls).toBe(0);
+    expect((await get(client)).status).toBe(200);
+  });
+
+  test(`${full}: too large a body is answered as the server wishes`, async () => {
+    const tooLarge: HttpResponse = {
+      status: 413,
+      headers: { "content-type": "application/json" },
+      body: bytes('{"code":413}'),
+    };
+    const handle = async (): Promise<HttpResponse> => ({ status: 200, headers: {} });
+    const { client } = await serve(variant, handle, undefined, {}, { tooLarge });
+    for (const _ of [1, 2]) {
+      const body = new Uint8Array(bodyBytesMax + 1);
+      const refused = await client.send({ method: "POST", target: "/", body });
+      expect([refused.status, refused.headers["content-type"]]).toEqual([413, "application/json"]);
+      expect(await readAll(refused.body)).toBe('{"code":413}');
+    }
     expect((await get(client)).status).toBe(200);
   });
 

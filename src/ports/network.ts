@@ -52,6 +52,15 @@ export interface HttpResponse {
 }
 export type HttpHandler = (request: HttpRequest) => Promise<HttpResponse>;
 
+/** What a server of HTTP is told besides where and by whom. */
+export interface ServeOptions {
+  readonly tls?: ServerTls;
+  /** A whole body up to this is handed over as Bytes; a larger one is answered 413 before the handler. */
+  readonly bodyBytesMax: number;
+  /** What a larger body is answered instead of a plain text. Its own body, if any, is whole. */
+  readonly tooLarge?: HttpResponse;
+}
+
 export interface Listener {
   readonly address: Address;
   /** Refuses new work at once, waits up to `graceMs` for what is running, then cuts it. */
@@ -106,15 +115,7 @@ export interface Network {
     accept: (connection: Duplex, from: Address) => void,
   ): Promise<Listener>;
   /** HTTP/1.1 and, behind TLS by ALPN (or with prior knowledge on unix sockets), HTTP/2 on one port. Port 0: a free one. */
-  serve(
-    at: Address,
-    options: {
-      readonly tls?: ServerTls;
-      /** A whole body up to this is handed over as Bytes; a larger one is answered 413 before the handler. */
-      readonly bodyBytesMax: number;
-    },
-    handle: HttpHandler,
-  ): Promise<Listener>;
+  serve(at: Address, options: ServeOptions, handle: HttpHandler): Promise<Listener>;
   /** Keeps connections. `version` 2 multiplexes over one. */
   http(
     to: Address,

@@ -1,5 +1,5 @@
-import type { Source } from "./stream.ts";
 import type { Address } from "./network.ts";
+import type { Source } from "./stream.ts";
 
 /** gRPC status other than OK. `code` is gRPC's number (5 NOT_FOUND, 12 UNIMPLEMENTED, 14 UNAVAILABLE, …). */
 export class RpcError extends Error {

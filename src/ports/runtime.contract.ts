@@ -187,10 +187,14 @@ function lifeTests(given: Given, inPod: InPod): void {
   test(
     "a container runs to its end; its events, status and log tell of it",
     inPod(async ({ under, runtime, sandbox, events, run }) => {
+      const ends = runtime.events(["exited"]);
       const id = await run(["sh", "-c", 'echo "$GREETING out"; exit 3']);
       const seen = await under.during(untilEvent(events, id, "exited"));
       expect(seen.map((event) => event.type)).toEqual(["created", "started", "exited"]);
       expect(seen.at(-1)?.exitCode).toBe(3);
+      const onlyEnds = await under.during(untilEvent(ends, id, "exited"));
+      ends.stop();
+      expect(onlyEnds.map((event) => event.type)).toEqual(["exited"]);
       const status = await runtime.containerStatus(id);
       expect(status).toMatchObject({ state: "exited", exitCode: 3, reason: "Error", name: "main" });
       expect(status.finishedAtMs).toBeGreaterThanOrEqual(status.startedAtMs ?? Infinity);

@@ -222,8 +222,11 @@ export interface Runtime {
   forward(sandboxId: string, port: number): Promise<Duplex>;
 
   stats(labels: Text): Promise<readonly ContainerStats[]>;
-  /** Live events from now on; ends or rejects when the engine goes away (then list and subscribe again). */
-  events(): Source<RuntimeEvent>;
+  /**
+   * Live events of these types (default: all) from now on; ends or rejects when the engine goes away (then list and
+   * subscribe again).
+   */
+  events(types?: readonly RuntimeEvent["type"][]): Source<RuntimeEvent>;
 
   imageStatus(reference: string): Promise<Image | undefined>;
   /** Returns the image's id. */

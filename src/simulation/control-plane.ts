@@ -14,8 +14,8 @@ import {
   identityOf,
   startControlPlane,
 } from "#cluster/control-plane.ts";
-import type { ApiServer } from "#control-plane/apiserver/server.ts";
 import { nodeProxy } from "#control-plane/apiserver/node-proxy.ts";
+import type { ApiServer } from "#control-plane/apiserver/server.ts";
 import type { ControllerSettings } from "#control-plane/controllers/controller.ts";
 import { serviceUnavailable } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";

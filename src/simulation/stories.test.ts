@@ -1,6 +1,6 @@
 /** Stories of whole clusters: what users do and what goes wrong, on simulated machines, over both transports. */
 import { afterEach, describe, expect, test } from "vitest";
-import type { ProgramRule } from "#adapters/memory/runtime.ts";
+import type { ProgramRule, SimulatedProcess } from "#adapters/memory/runtime.ts";
 import { Deployment } from "#api/apps/v1/deployment.ts";
 import { ConfigMap } from "#api/core/v1/configmap.ts";
 import { Event } from "#api/core/v1/event.ts";
@@ -11,6 +11,7 @@ import { Service } from "#api/core/v1/service.ts";
 import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
 import type { Stored } from "#machinery/meta.ts";
 import type { Transport } from "./control-plane.ts";
+import { textOf } from "./http.ts";
 import { createWorld, isReady, type World, type WorldOptions } from "./world.ts";
 
 let world: World | undefined;
@@ -89,6 +90,34 @@ async function untilReady(on: World, count = 3): Promise<void> {
   await on.advance(100);
 }
 const restarts = (pod: Pod): number => pod.status.containerStatuses?.[0]?.restartCount ?? 0;
+
+/** A program as operators are written: asks the API server who it is, with what the kubelet mounted, and says so. */
+async function whoAmI(process: SimulatedProcess): Promise<void> {
+  const { files, network } = process.surroundings;
+  const mounted = async (file: string): Promise<string> => {
+    const bytes = await files.read(`/var/run/secrets/kubernetes.io/serviceaccount/${file}`);
+    return new TextDecoder().decode(bytes);
+  };
+  const to = { host: "kubernetes.default.svc", port: 443 };
+  const api = network.http(to, { version: 2, tls: { roots: await mounted("ca.crt") } });
+  const review = { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" };
+  try {
+    const { status, body } = await api.send({
+      method: "POST",
+      target: "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+      headers: {
+        authorization: `Bearer ${await mounted("token")}`,
+        "content-type": "application/json",
+      },
+      body: new TextEncoder().encode(JSON.stringify(review)),
+    });
+    const said = JSON.parse(await textOf(body)) as { status: { userInfo?: { username: string } } };
+    process.print(`${status} ${said.status.userInfo?.username ?? JSON.stringify(said)}`);
+  } catch (error) {
+    process.print(String(error));
+  }
+  api.close();
+}
 
 describe.each<Transport>(["direct", "https"])("over the %s transport", (transport) => {
   test("a Deployment runs on every node and answers by ClusterIP, name and node port", async () => {
@@ -240,6 +269,25 @@ describe.each<Transport>(["direct", "https"])("over the %s transport", (transpor
     ).toEqual([]);
   });
 
+  test("a short power cut: the same pods start again on the same node", async () => {
+    const on = await newWorld(transport);
+    await on.apply(web());
+    await untilReady(on);
+    const before = (await webPods(on)).map(({ metadata, spec }) => [metadata.uid, spec.nodeName]);
+    const node = on.node("node-2");
+    await on.run(node.powerCut());
+    await on.advance(5000);
+    await on.run(node.powerOn());
+    await on.until(async () => (await webPods(on)).some((pod) => restarts(pod) === 1), 30_000);
+    await untilReady(on);
+    await on.until(async () => (await readyPods(on)).length === 3, 30_000);
+    const after = (await webPods(on)).map(({ metadata, spec }) => [metadata.uid, spec.nodeName]);
+    expect(after).toEqual(before);
+    for (const { address } of on.nodes.values()) {
+      expect((await on.get(`http://${address}:30080/`)).status).toBe(200);
+    }
+  });
+
   test("a node that is cut off comes back with its pods as they were", async () => {
     const on = await newWorld(transport);
     await on.apply(web());
@@ -337,6 +385,21 @@ spec:
       30_000,
     );
     expect(await on.logs(ref)).toBe("hello swordfish node-1\n");
+  });
+
+  test("a pod asks the API server by its name, with its own token", async () => {
+    const programs = [
+      {
+        matches: () => true,
+        program: { start: (process: SimulatedProcess) => void whoAmI(process) },
+      },
+    ];
+    const on = await newWorld(transport, { nodes: 1, programs });
+    await on.apply(client);
+    const ref = { namespace, name: "client" };
+    await on.until(async () => isReady(await on.client.get(Pod, ref)), 30_000);
+    await on.advance(1000);
+    expect(await on.logs(ref)).toBe("201 system:serviceaccount:default:default\n");
   });
 
   test("a namespace takes everything in it along", async () => {

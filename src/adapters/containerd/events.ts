@@ -6,6 +6,7 @@ import type { Rpc } from "#ports/rpc.ts";
 import type { RuntimeEvent } from "#ports/runtime.ts";
 import type { Source } from "#ports/stream.ts";
 
+export const eventTypes = ["created", "started", "oom", "exited", "removed"] as const;
 const topics = new Map<string, RuntimeEvent["type"]>([
   ["/containers/create", "created"],
   ["/tasks/start", "started"],
@@ -73,9 +74,12 @@ export function readEvent(envelope: Envelope): RuntimeEvent | undefined {
  */
 export function eventSource(
   rpc: Rpc,
+  types: readonly RuntimeEvent["type"][],
   settled: (event: RuntimeEvent) => Promise<void>,
 ): Source<RuntimeEvent> {
-  const filters = [...topics.keys()].map((topic) => `namespace==k8s.io,topic=="${topic}"`);
+  const filters = [...topics]
+    .filter(([, type]) => types.includes(type))
+    .map(([topic]) => `namespace==k8s.io,topic=="${topic}"`);
   const envelopes = rpc.stream("containerd.services.events.v1.Events/Subscribe", { filters });
   const ready: RuntimeEvent[] = [];
   const lastOf = new Map<string, Promise<void>>();

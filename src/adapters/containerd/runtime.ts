@@ -27,7 +27,7 @@ import {
   sandboxMessage,
 } from "./cri-messages.ts";
 import { criProto, eventsProto } from "./cri-proto.ts";
-import { eventSource } from "./events.ts";
+import { eventSource, eventTypes } from "./events.ts";
 import { loadImage } from "./load-image.ts";
 import { StreamingClient } from "./streams.ts";
 
@@ -289,8 +289,8 @@ class ContainerdRuntime implements Runtime {
     );
     return (reply.stats ?? []).map(readStats);
   }
-  events() {
-    return eventSource(this.#events, (event) => this.#settled(event));
+  events(types: readonly RuntimeEvent["type"][] = eventTypes) {
+    return eventSource(this.#events, types, (event) => this.#settled(event));
   }
 
   async imageStatus(reference: string): Promise<Image | undefined> {
@@ -375,7 +375,7 @@ class ContainerdRuntime implements Runtime {
   async #until(holds: () => Promise<boolean>): Promise<void> {
     for (let attempt = 0; attempt < settleTries; attempt++) {
       if (await holds()) return;
-      await sleep(Math.min(2 ** attempt, 100));
+      await sleep(Math.min(4 * 2 ** attempt, 100));
     }
   }
 
@@ -387,19 +387,13 @@ class ContainerdRuntime implements Runtime {
       // Whether the engine still answers is for the next call to find out, not for an event.
     }
   }
-  async #isSettled(event: RuntimeEvent): Promise<boolean> {
-    const state = await this.#stateOf(event.id);
-    switch (event.type) {
-      case "exited":
-        return state === "gone" || state === "ended";
-      case "started":
-        // A sandbox is known only when it runs whole; nobody waits for its start.
-        return state !== "created";
-      case "removed":
-        return state === "gone";
-      default:
-        return true;
-    }
+  async #isSettled({ type, id }: RuntimeEvent): Promise<boolean> {
+    if (type === "created" || type === "oom") return true;
+    const state = await this.#stateOf(id);
+    if (type === "removed") return state === "gone";
+    if (type === "exited") return state === "gone" || state === "ended";
+    // A sandbox is known only when it runs whole; nobody waits for its start.
+    return state !== "created";
   }
   async #stateOf(id: string): Promise<"gone" | "created" | "running" | "ended"> {
     try {

@@ -69,6 +69,11 @@ async function readChildren(directory: string): Promise<readonly string[]> {
 
 /** Children first. A cgroup that still holds processes is an error (EBUSY). */
 async function removeTree(directory: string): Promise<void> {
+  const isGone = await rmdir(directory).then(
+    () => true,
+    (error: unknown) => codeOf(error) === "ENOENT",
+  );
+  if (isGone) return;
   for (const child of await readChildren(directory)) await removeTree(join(directory, child));
   await rmdir(directory).catch((error: unknown) => {
     if (codeOf(error) !== "ENOENT") throw error;
@@ -94,7 +99,8 @@ function version1(mounts: CgroupMounts, path: string): Cgroup {
   };
   return {
     make: async (limits) => {
-      for (const root of roots) await makeInHierarchy(root, path);
+      const cpusets = mounts.hierarchies.get("cpuset");
+      await Promise.all(roots.map((root) => makeInHierarchy(root, path, root === cpusets)));
       await set("cpu", "cpu.shares", limits.cpuShares);
       await set("cpu", "cpu.cfs_period_us", limits.cpuPeriod);
       await set("cpu", "cpu.cfs_quota_us", limits.cpuQuota === 0 ? -1 : limits.cpuQuota);
@@ -114,14 +120,18 @@ function version1(mounts: CgroupMounts, path: string): Cgroup {
       };
     },
     remove: async () => {
-      for (const root of roots) await removeTree(join(root, path));
+      await Promise.all(roots.map((root) => removeTree(join(root, path))));
     },
     children: () => readChildren(join(mounts.hierarchies.get("memory") ?? "", path)),
   };
 }
 
 /** A new cpuset is empty, and nothing can run in it, until it has its parent's cores and memory nodes. */
-async function makeInHierarchy(root: string, path: string): Promise<void> {
+async function makeInHierarchy(root: string, path: string, hasCpusets: boolean): Promise<void> {
+  if (!hasCpusets) {
+    await mkdir(join(root, path), { recursive: true });
+    return;
+  }
   let directory = root;
   for (const part of path.split("/").filter((name) => name !== "")) {
     const parent = directory;

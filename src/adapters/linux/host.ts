@@ -136,6 +136,8 @@ async function readPart(
   }
 }
 
+/** What a mode given to open() or mkdir() may lose: it is then set again. Nobody changes the umask of this process. */
+const cutBits = process.umask() | 0o7000;
 let freshNames = 0;
 const freshName = (path: string): string =>
   join(dirname(path), `.wherry-${process.pid}-${freshNames++}`);
@@ -145,14 +147,14 @@ async function writeWhole(
   bytes: Uint8Array,
   options: Parameters<Host["write"]>[2],
 ): Promise<void> {
+  const isDurable = options.durable !== false;
   const fresh = freshName(path);
   const file = await open(fresh, "wx", options.mode);
   try {
     await file.writeFile(bytes);
-    // The mode given to open() was cut by the umask.
-    await file.chmod(options.mode);
+    if ((options.mode & cutBits) !== 0) await file.chmod(options.mode);
     if (options.owner !== undefined) await file.chown(options.owner.uid, options.owner.gid);
-    await file.datasync();
+    if (isDurable) await file.datasync();
   } catch (error) {
     await unlink(fresh);
     throw error;
@@ -163,6 +165,7 @@ async function writeWhole(
     await unlink(fresh);
     throw error;
   });
+  if (!isDurable) return;
   const directory = await open(dirname(path), "r");
   await directory.sync().finally(() => directory.close());
 }
@@ -266,8 +269,8 @@ export async function linuxHost(): Promise<Host> {
     },
     makeDirectory: async (path, mode) => {
       const first = await mkdir(path, { recursive: true, mode });
-      // The mode was cut by the umask; what was there before keeps its own.
-      if (first !== undefined) await chmod(path, mode);
+      // What was there before keeps its own.
+      if (first !== undefined && (mode & cutBits) !== 0) await chmod(path, mode);
     },
     link: async (target, path) => {
       const fresh = freshName(path);

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { clockContract } from "#ports/clock.contract.ts";
 import { SteppedClock } from "./clock.ts";
 
@@ -112,4 +112,21 @@ test("the wall clock may jump; timers do not notice", async () => {
   expect(ran).toBe(false);
   await clock.advance(10);
   expect(ran).toBe(true);
+});
+
+test("where there is no setImmediate, as in browsers, everything settles all the same", async () => {
+  vi.stubGlobal("setImmediate", undefined);
+  try {
+    const clock = new SteppedClock({ startMs: start });
+    const seen: string[] = [];
+    clock.after(10, async () => {
+      for (let i = 0; i < 1_000; i++) await Promise.resolve();
+      seen.push("chain");
+    });
+    clock.after(10, () => seen.push("next"));
+    await clock.advance(10);
+    expect(seen).toEqual(["chain", "next"]);
+  } finally {
+    vi.unstubAllGlobals();
+  }
 });

@@ -3,11 +3,12 @@
  * key is the SHA-256 of its private key and also what signatures are made with (HMAC): whoever knows it could forge, which
  * no simulated component does. Keys and certificates are JSON in PEM armour; other programs cannot read them.
  */
+import { sha256 } from "#machinery/hash.ts";
 import type { CertificateFacts, Crypto } from "#ports/crypto.ts";
 import type { Random } from "#ports/random.ts";
 import type { Bytes } from "#ports/stream.ts";
 import { armour, unarmour } from "./pem.ts";
-import { hmacSha256, sha256 } from "./sha256.ts";
+import { hmacSha256 } from "./hmac.ts";
 
 interface Key {
   readonly algorithm: "ES256" | "RS256";

@@ -10,9 +10,9 @@ import {
   NetworkError,
 } from "#ports/network.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
+import type { Way } from "./network.ts";
 import type { Connection, Link } from "./network-link.ts";
 import { duplexPair } from "./network-pipe.ts";
-import type { Way } from "./network.ts";
 
 type Request = Parameters<HttpClient["send"]>[0];
 type Answer = Awaited<ReturnType<HttpClient["send"]>>;
@@ -106,19 +106,24 @@ class Exchange {
   }
 }
 
+/** Who answers at a port. */
+export interface HttpServer {
+  readonly handle: HttpHandler;
+  readonly bodyBytesMax: number;
+  /** The answer to a larger body. */
+  readonly tooLarge: HttpResponse;
+  readonly log: Log;
+}
+
 /** The serving side of one port. */
 export class HttpEndpoint {
-  readonly #handle: HttpHandler;
-  readonly #bodyBytesMax: number;
-  readonly #log: Log;
+  readonly #server: HttpServer;
   /** Connections and how many exchanges run on each. */
   readonly #running = new Map<Connection, number>();
   #isClosing = false;
 
-  constructor(handle: HttpHandler, bodyBytesMax: number, log: Log) {
-    this.#handle = handle;
-    this.#bodyBytesMax = bodyBytesMax;
-    this.#log = log;
+  constructor(server: HttpServer) {
+    this.#server = server;
   }
 
   opened(connection: Connection): void {
@@ -144,14 +149,11 @@ export class HttpEndpoint {
     exchange.serving.onOver(() => this.#count(connection, -1));
     const gone = new AbortController();
     exchange.serving.onFail(() => gone.abort());
-    const body = await collect(exchange, request.body, this.#bodyBytesMax);
+    const body = await collect(exchange, request.body, this.#server.bodyBytesMax);
     const { method, target, headers = {} } = request;
     const response =
       body === "large"
-        ? plainText(
-            413,
-            `the body of the request is too large: at most ${this.#bodyBytesMax} bytes are taken`,
-          )
+        ? this.#server.tooLarge
         : await this.#ask({
             method,
             target,
@@ -162,7 +164,7 @@ export class HttpEndpoint {
           });
     const wrong = flawOf(response, headers, version);
     if (wrong !== undefined) {
-      this.#log.write("error", "an HTTP handler failed", { method, target, error: wrong });
+      this.#server.log.write("error", "an HTTP handler failed", { method, target, error: wrong });
       if (isSource(response.body)) response.body.stop();
     }
     return answerOf(
@@ -173,11 +175,12 @@ export class HttpEndpoint {
   }
 
   async #ask(request: HttpRequest): Promise<HttpResponse> {
+    const { handle, log } = this.#server;
     try {
-      return await this.#handle(request);
+      return await handle(request);
     } catch (error) {
       const { method, target } = request;
-      this.#log.write("error", "an HTTP handler failed", { method, target, error });
+      log.write("error", "an HTTP handler failed", { method, target, error });
       return plainText(500, "internal error");
     }
   }
@@ -195,6 +198,9 @@ const plainText = (status: number, text: string): HttpResponse => ({
   headers: { "content-type": "text/plain; charset=utf-8" },
   body: new TextEncoder().encode(`${text}\n`),
 });
+
+export const plainTooLarge = (bytesMax: number): HttpResponse =>
+  plainText(413, `the body of the request is too large: at most ${bytesMax} bytes are taken`);
 
 /** What no adapter could put on a wire. */
 function flawOf(response: HttpResponse, asked: Headers, version: 1 | 2): string | undefined {

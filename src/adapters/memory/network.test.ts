@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { Network } from "#ports/network.ts";
 import { type NetworkWorld, networkContract } from "#ports/network.contract.ts";
+import type { Network } from "#ports/network.ts";
 import { httpContract } from "#ports/network-http.contract.ts";
 import { SteppedClock } from "./clock.ts";
 import { memoryCrypto } from "./crypto.ts";

@@ -2,8 +2,8 @@
  * A network inside one process: hosts with addresses, connections, TLS, HTTP, datagrams, names, and the faults of real
  * networks. Promises only; what happens depends on nothing but the calls and the clock.
  *
- * It differs from a real one where nobody should rely on it: HTTP is handed over as values, not text, so a plain connection
- * to an HTTP port is accepted and then ended; answers are not compressed; a streamed answer is pulled by its reader instead of
+ * It differs from a real one where nobody should rely on it: its HTTP clients hand over values, not text (who comes by a plain
+ * connection speaks text: network-wire.ts); answers are not compressed; a streamed answer is pulled by its reader instead of
  * being sent ahead; and TLS is not encrypted (see network-tls.ts).
  */
 import type { Clock } from "#ports/clock.ts";
@@ -12,18 +12,21 @@ import type { Log } from "#ports/log.ts";
 import {
   type Address,
   type ClientTls,
+  type HttpHandler,
   type Listener,
   type Network,
   NetworkError,
+  type ServeOptions,
   type ServerTls,
   type UdpSocket,
 } from "#ports/network.ts";
 import type { Bytes, Duplex } from "#ports/stream.ts";
 import type { Translation } from "./dataplane.ts";
-import { HttpEndpoint, httpClient } from "./network-http.ts";
+import { HttpEndpoint, type HttpServer, httpClient, plainTooLarge } from "./network-http.ts";
 import { Connection, Link } from "./network-link.ts";
 import { duplexPair } from "./network-pipe.ts";
 import { isAddress, shakeHands } from "./network-tls.ts";
+import { speakHttp } from "./network-wire.ts";
 
 export interface MemoryNetworkOptions {
   /** For time-outs and graces. */
@@ -250,17 +253,17 @@ export class Host implements Network {
     });
   }
 
-  async serve(
-    at: Address,
-    options: { readonly tls?: ServerTls; readonly bodyBytesMax: number },
-    handle: Parameters<Network["serve"]>[2],
-  ): Promise<Listener> {
+  async serve(at: Address, options: ServeOptions, handle: HttpHandler): Promise<Listener> {
+    const { tls, bodyBytesMax, tooLarge = plainTooLarge(bodyBytesMax) } = options;
+    const server: HttpServer = { handle, bodyBytesMax, tooLarge, log: this.#hub.log };
     return this.#bind(at, {
-      tls: options.tls,
-      http: new HttpEndpoint(handle, options.bodyBytesMax, this.#hub.log),
+      tls,
+      http: new HttpEndpoint(server),
       connections: new Set(),
       isClosed: false,
-      accept: endAtFirstWord,
+      accept: (connection, from) => {
+        void speakHttp(server, connection, "unix" in from ? "" : from.host);
+      },
     });
   }
 
@@ -478,14 +481,6 @@ export class Host implements Network {
 
 const inUse = (place: string): NetworkError =>
   new NetworkError("EADDRINUSE", `cannot listen on ${place}: it is taken (EADDRINUSE)`);
-
-/** Whoever connects to an HTTP port without speaking HTTP: a probe that only wants to know that the port is open. */
-function endAtFirstWord(connection: Duplex): void {
-  connection.read().then(
-    () => connection.end(),
-    () => {},
-  );
-}
 
 function closeEndpoint(
   endpoint: Endpoint,

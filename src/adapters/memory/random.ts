@@ -1,7 +1,7 @@
 /** Seeded random numbers: sfc32, keyed by the SHA-256 of the seed and of the path of component names. Same seed, same run. */
+import { sha256 } from "#machinery/hash.ts";
 import type { Random } from "#ports/random.ts";
 import type { Bytes } from "#ports/stream.ts";
-import { sha256 } from "./sha256.ts";
 
 const text = new TextEncoder();
 

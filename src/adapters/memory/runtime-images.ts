@@ -1,15 +1,13 @@
 /** The simulated runtime's images: names without contents, except the references that an archive brings. */
+import { sha256Hex } from "#machinery/hash.ts";
 import { normalizeImageReference } from "#machinery/image-reference.ts";
 import type { Image } from "#ports/runtime.ts";
 import { RuntimeError } from "#ports/runtime.ts";
 import type { Bytes } from "#ports/stream.ts";
-import { sha256 } from "./sha256.ts";
 
 const imageSizeBytes = 50 * 1024 * 1024;
 
-const hex = (bytes: Bytes): string =>
-  [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-const digestOf = (text: string): string => `sha256:${hex(sha256(new TextEncoder().encode(text)))}`;
+const digestOf = (text: string): string => `sha256:${sha256Hex(text)}`;
 
 export class SimulatedImages {
   readonly #byReference = new Map<string, Image>();

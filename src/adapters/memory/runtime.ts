@@ -111,8 +111,14 @@ class Subscriber implements Source<RuntimeEvent> {
   #wake: (() => void) | undefined;
   #ended = false;
   #failure: Error | undefined;
+  readonly #types: readonly RuntimeEvent["type"][] | undefined;
+
+  constructor(types: readonly RuntimeEvent["type"][] | undefined) {
+    this.#types = types;
+  }
 
   push(event: RuntimeEvent): void {
+    if (this.#types !== undefined && !this.#types.includes(event.type)) return;
     if (this.#queue.length >= eventsMax) {
       this.fail(new RuntimeError("failed", `more than ${eventsMax} events wait to be read`));
     } else this.#queue.push(event);
@@ -437,8 +443,8 @@ export class SimulatedRuntime implements Runtime {
         writableLayerBytes: 0,
       }));
   }
-  events(): Source<RuntimeEvent> {
-    const subscriber = new Subscriber();
+  events(types?: readonly RuntimeEvent["type"][]): Source<RuntimeEvent> {
+    const subscriber = new Subscriber(types);
     if (this.#available) this.#subscribers.add(subscriber);
     else subscriber.fail(new RuntimeError("unavailable", "the engine does not answer"));
     return {

@@ -165,8 +165,11 @@ class PullingBody implements PulledBody, Source<Bytes> {
     this.#settle = { resolve, reject };
     // Whoever does not ask for the trailers hears of a broken body by next().
     this.trailers.catch(() => {});
-    const broken = (): void =>
+    const broken = (): void => {
+      // Every stream closes: an error with its stack is made only for those that were not done.
+      if (this.#state !== "open") return;
       this.fail(new NetworkError("ECONNRESET", `${name}: the answer broke off (ECONNRESET)`));
+    };
     stream.on("data", (chunk: Buffer) => this.#take(plainBytes(chunk)));
     stream.on("end", () => {
       if (incoming.isWhole()) this.#finish("ended", incoming.trailers);

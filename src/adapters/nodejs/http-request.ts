@@ -20,6 +20,8 @@ const gzipBytesMin = 128 * 1024;
 export interface Service {
   readonly handle: HttpHandler;
   readonly bodyBytesMax: number;
+  /** The answer to a larger body. */
+  readonly tooLarge: HttpResponse;
   readonly log: Log;
   /** No further request is taken on a connection once its present ones are answered. */
   isClosing: boolean;
@@ -108,7 +110,7 @@ export const plainText = (status: number, text: string): HttpResponse => ({
   body: new TextEncoder().encode(`${text}\n`),
 });
 
-export const tooLarge = (bytesMax: number): HttpResponse =>
+export const plainTooLarge = (bytesMax: number): HttpResponse =>
   plainText(413, `the body of the request is too large: at most ${bytesMax} bytes are taken`);
 
 export const bodiless = (method: string, status: number): boolean =>

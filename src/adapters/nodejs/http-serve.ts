@@ -4,17 +4,12 @@
  */
 import type { Socket } from "node:net";
 import type { Log } from "#ports/log.ts";
-import type { Address, HttpHandler, Listener, ServerTls } from "#ports/network.ts";
-import type { Peer, Service } from "./http-request.ts";
+import type { Address, HttpHandler, Listener, ServeOptions } from "#ports/network.ts";
+import { type Peer, plainTooLarge, type Service } from "./http-request.ts";
 import { http1 } from "./http1-serve.ts";
 import { http2 } from "./http2-serve.ts";
 import { listenOn } from "./network-listen.ts";
 import { acceptTls, checkServerTls, handshakeMsMax, peerCertificates } from "./network-tls.ts";
-
-export interface ServeOptions {
-  readonly tls?: ServerTls;
-  readonly bodyBytesMax: number;
-}
 
 export async function serveHttp(
   at: Address,
@@ -23,8 +18,8 @@ export async function serveHttp(
   log: Log,
   headMsMax: number = handshakeMsMax,
 ): Promise<Listener> {
-  const { tls, bodyBytesMax } = options;
-  const service: Service = { handle, bodyBytesMax, log, isClosing: false };
+  const { tls, bodyBytesMax, tooLarge = plainTooLarge(bodyBytesMax) } = options;
+  const service: Service = { handle, bodyBytesMax, tooLarge, log, isClosing: false };
   const one = http1(service, headMsMax);
   const two = http2(service);
   /** Connections of which it is not known yet what they speak. */

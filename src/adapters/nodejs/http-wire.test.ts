@@ -6,8 +6,8 @@ import { connect, createServer as createRawServer, type Server, type Socket } fr
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Address, HttpHandler, Listener, ServerTls } from "#ports/network.ts";
 import { type Certificates, makeCertificates, readAll, text } from "#ports/network.contract.ts";
+import type { Address, HttpHandler, Listener, ServerTls } from "#ports/network.ts";
 import { splitPem } from "./certificate.ts";
 import { systemCrypto } from "./crypto.ts";
 import { serveHttp } from "./http-serve.ts";

@@ -16,7 +16,6 @@ import {
   refusedBytesMax,
   ServerRequest,
   type Service,
-  tooLarge,
 } from "./http-request.ts";
 import { socketDuplex } from "./network-duplex.ts";
 
@@ -131,7 +130,7 @@ async function afterBody(
   if (body === undefined) return;
   if (body !== "large") return proceed(body.length === 0 ? undefined : body);
   readOff(req);
-  await respond(service, req, res, tooLarge(bytesMax));
+  await respond(service, req, res, service.tooLarge);
 }
 
 const requestOf = (
@@ -238,7 +237,7 @@ async function serveUpgrade(
   const request = requestOf(req, typeof body === "object" ? body : undefined, connection.peer);
   const onClose = (): void => request.leave();
   socket.once("close", onClose);
-  const response = refusal(body, service.bodyBytesMax) ?? (await answer(service, request, true));
+  const response = refusal(body, service.tooLarge) ?? (await answer(service, request, true));
   socket.off("close", onClose);
   if (response.status !== 101 || response.upgrade === undefined) {
     await respondRaw(service, req, socket, response);
@@ -251,9 +250,9 @@ async function serveUpgrade(
 
 function refusal(
   body: Uint8Array | "large" | "unknown" | undefined,
-  bytesMax: number,
+  tooLarge: HttpResponse,
 ): HttpResponse | undefined {
-  if (body === "large") return tooLarge(bytesMax);
+  if (body === "large") return tooLarge;
   if (body !== "unknown") return undefined;
   return plainText(
     400,

@@ -3,8 +3,8 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } f
 import { type Address, type ClientTls, type HttpClient, NetworkError } from "#ports/network.ts";
 import { noBody, type PulledBody, pullBody, pump } from "./http-body.ts";
 import { badHeader, http2Headers, incomingHeaders, trailerHeaders } from "./http-headers.ts";
-import { type Answer, authorityOf, type Request } from "./http1-client.ts";
 import { headBytesMax, headerCountMax } from "./http-request.ts";
+import { type Answer, authorityOf, type Request } from "./http1-client.ts";
 import { nameOf, networkError } from "./network-error.ts";
 import { connectMsMax, dial } from "./network-listen.ts";
 
@@ -224,7 +224,8 @@ function pullAnswer(stream: ClientHttp2Stream, name: string, finish: () => void)
   return pullBody({
     stream,
     name,
-    isWhole: () => (stream.rstCode ?? 0) === constants.NGHTTP2_NO_ERROR,
+    // A stream that goes down with its session ends, too; one that ended by itself lives on until that was seen.
+    isWhole: () => !stream.destroyed && (stream.rstCode ?? 0) === constants.NGHTTP2_NO_ERROR,
     trailers: () => trailers,
     drop: () => giveUp(stream),
     over: finish,

@@ -22,7 +22,6 @@ import {
   refusedBytesMax,
   ServerRequest,
   type Service,
-  tooLarge,
 } from "./http-request.ts";
 
 /** Upstream's figures: most requests fit into one frame, and every stream can have its window at the same time. */
@@ -107,14 +106,18 @@ function serveStream(
     let body: Uint8Array | "large" | undefined;
     if (length > service.bodyBytesMax) body = "large";
     else if (hasBody) {
-      body = await collect(stream, service.bodyBytesMax, () => !isReset(stream));
+      body = await collect(
+        stream,
+        service.bodyBytesMax,
+        () => !stream.destroyed && !isReset(stream),
+      );
       if (body === undefined) return;
       // A body without bytes is none, as over HTTP/1.1.
       if (body !== "large" && body.length === 0) body = undefined;
     }
     if (body === "large") {
       readOff(stream);
-      await respond(method, stream, tooLarge(service.bodyBytesMax));
+      await respond(method, stream, service.tooLarge);
       return;
     }
     const path = headers[":path"] ?? "/";

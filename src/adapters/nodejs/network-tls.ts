@@ -2,8 +2,8 @@
 import { constants } from "node:crypto";
 import { isIP, type Socket } from "node:net";
 import {
-  checkServerIdentity,
   type ConnectionOptions,
+  checkServerIdentity,
   createSecureContext,
   type SecureContext,
   type SecureContextOptions,

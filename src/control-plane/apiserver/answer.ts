@@ -12,7 +12,7 @@ import type { Written } from "./registry.ts";
 import type { ListResult } from "./registry-read.ts";
 import { queryValue } from "./request-info.ts";
 import type { ServedResource } from "./served-resource.ts";
-import { partialMetadata, partialMetadataList, tableOf, type TableOptions } from "./table.ts";
+import { partialMetadata, partialMetadataList, type TableOptions, tableOf } from "./table.ts";
 import type { WatchOutput, WatchStream } from "./watch-stream.ts";
 
 const encoder = new TextEncoder();

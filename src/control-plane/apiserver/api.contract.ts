@@ -1,7 +1,7 @@
 /** Stories that every way to the API server must tell alike: a whole server in memory, asked directly or over HTTP. */
 import { describe, expect, test } from "vitest";
-import { memoryCrypto } from "#adapters/memory/crypto.ts";
 import { SteppedClock } from "#adapters/memory/clock.ts";
+import { memoryCrypto } from "#adapters/memory/crypto.ts";
 import { memoryLog } from "#adapters/memory/log.ts";
 import { seededRandom } from "#adapters/memory/random.ts";
 import { MemoryStorage } from "#adapters/memory/storage.ts";
@@ -10,7 +10,7 @@ import type { ApiResponse, Handler, User, WatchEvent } from "#api/request.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import type { Source } from "#ports/stream.ts";
 import { openStore } from "../store/store.ts";
-import { createApiServer, type ApiServer } from "./server.ts";
+import { type ApiServer, createApiServer } from "./server.ts";
 
 export interface World {
   readonly clock: SteppedClock;

@@ -22,8 +22,8 @@ import type { ObjectSchema } from "#machinery/schema.ts";
 import { badRequest, invalidObject, requestTooLarge } from "#machinery/status-error.ts";
 import { readYamlDocuments } from "#machinery/yaml.ts";
 import type { Bytes } from "#ports/stream.ts";
-import { ProtobufError, readProtobuf } from "./protobuf.ts";
 import { bodyFormat } from "./media-type.ts";
+import { ProtobufError, readProtobuf } from "./protobuf.ts";
 import { validateDryRun } from "./registry-delete.ts";
 import { queryValue } from "./request-info.ts";
 

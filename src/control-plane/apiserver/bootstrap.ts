@@ -4,7 +4,7 @@
  */
 import type { ApiRequest, ApiResponse, Handler } from "#api/request.ts";
 import { isObject, type JsonObject } from "#machinery/object.ts";
-import { StatusError, type Status } from "#machinery/status-error.ts";
+import { type Status, StatusError } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 

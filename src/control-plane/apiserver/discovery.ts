@@ -5,8 +5,8 @@ import { encodeBase64 } from "#machinery/base64.ts";
 import type { Crypto } from "#ports/crypto.ts";
 import { answerPlain } from "./answer.ts";
 import type { ChainContext } from "./chain.ts";
-import { encodeJson } from "./object-codec.ts";
 import { type Conversion, negotiate } from "./media-type.ts";
+import { encodeJson } from "./object-codec.ts";
 import { queryValue } from "./request-info.ts";
 
 /** What is served, as discovery tells it: only the subresources that there are. */

@@ -1,12 +1,8 @@
 /** Who manages which field: keeps metadata.managedFields on every write, in process as over HTTP. */
 import { kindSchema } from "#api/facts.ts";
 import { apiVersionOf, type Resource } from "#api/resource.ts";
-import {
-  asksForReset,
-  updateManagedFields,
-  type WriteContext,
-} from "#machinery/apply/managed-fields.ts";
 import { type FieldSet, fieldPath, setOfPaths } from "#machinery/apply/field-set.ts";
+import { updateManagedFields, type WriteContext } from "#machinery/apply/managed-fields.ts";
 import { applyManaged } from "#machinery/apply/server-side-apply.ts";
 import { DecodeError, decodeObject, strictDecodingMessage } from "#machinery/decode.ts";
 import { parseApiVersion } from "#machinery/gvk.ts";
@@ -19,17 +15,25 @@ import { applyDefaults } from "./object-codec.ts";
 import type { Patch } from "./patch.ts";
 import type { ServedResource } from "./served-resource.ts";
 import type { VersionLink } from "./version-links.ts";
+import { windowOf } from "./windows.ts";
 
-/** Where somebody writes: which fields that way in does not touch. */
+const notSpec: ReadonlySet<string> = new Set(["apiVersion", "kind", "metadata", "status"]);
+
+/** Which fields the way in by which somebody writes does not touch. Undefined: it may touch all. */
 function untouched(resource: Resource, subresource: string): FieldSet | undefined {
+  const window = windowOf(resource, subresource);
+  if (window !== undefined) {
+    const spec = resource.schema.fields.get("spec")?.schema;
+    const others = spec?.type === "object" ? [...spec.fields.keys()] : [];
+    const kept = others.filter((name) => !window.fields.includes(name));
+    return setOfPaths(["metadata", "status", ...kept.map((name) => `spec.${name}`)].map(fieldPath));
+  }
   const hasStatus = resource.facts.subresources.some(({ name }) => name === "status");
   if (!hasStatus) return undefined;
   if (subresource === "") return setOfPaths([fieldPath("status")]);
   if (subresource !== "status") return undefined;
-  const others = [...resource.schema.fields.keys()].filter(
-    (name) => !["apiVersion", "kind", "metadata", "status"].includes(name),
-  );
-  return setOfPaths(others.map(fieldPath));
+  const others = [...resource.schema.fields.keys()].filter((name) => !notSpec.has(name));
+  return setOfPaths([...others, ...(resource.strategy.statusResetFields ?? [])].map(fieldPath));
 }
 
 export interface ManagerWrite {
@@ -76,10 +80,6 @@ export function recordManager(write: ManagerWrite, next: ApiObject, reset = fals
   if (entries === undefined) delete next.metadata.managedFields;
   else next.metadata.managedFields = entries;
 }
-
-/** Whether a body, as it was sent, asks to forget the managers. */
-export const resetsManagers = (body: unknown): boolean =>
-  isObject(body) && isObject(body.metadata) && asksForReset(body.metadata.managedFields);
 
 /** A server-side apply: the object it makes of the old one (undefined: creates it), decoded and with its defaults. */
 export function applyManager(

@@ -2,8 +2,8 @@
 import type { Handler } from "#api/request.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
-import { authenticate, type Authenticator } from "./authn/authenticator.ts";
-import { authorize, type Authorizer } from "./authz/authorizer.ts";
+import { type Authenticator, authenticate } from "./authn/authenticator.ts";
+import { type Authorizer, authorize } from "./authz/authorizer.ts";
 import type { ChainContext, ChainHandler, Stage } from "./chain.ts";
 import { requestInfoOf } from "./request-info.ts";
 import { answerErrors } from "./stages/answer-errors.ts";

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { MemoryNetwork } from "#adapters/memory/network.ts";
 import { unarmour } from "#adapters/memory/pem.ts";
 import { decodeWatch, remoteHandler } from "#client/remote.ts";
 import type { HttpHandler, HttpResponse, Network } from "#ports/network.ts";
@@ -63,6 +64,16 @@ export const overHttp: Transport = async ({ server, clock, issue }) => {
 
 apiContract("over HTTP", overHttp);
 
+async function readText(source: Source<Bytes>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const batch = await source.next();
+    if (batch === undefined) return text;
+    for (const bytes of batch) text += decoder.decode(bytes, { stream: true });
+  }
+}
+
 test("a target is split and decoded", () => {
   expect(parseTarget("/a%2Fb?x=1&y=a%20b+c&z")).toEqual({
     path: "/a%2Fb",
@@ -94,6 +105,25 @@ test("bodies may be YAML, and are bounded", async () => {
   expect(new TextDecoder().decode(made.content.bytes)).toContain("data:\n  a: b\n");
   expect((await post(new Uint8Array(3 * 1024 * 1024 + 1), "application/json")).status).toBe(413);
   expect((await post(new TextEncoder().encode("{"), "application/json")).status).toBe(400);
+});
+
+test("a body over the limit is answered with a Status before it comes here", async () => {
+  const { server, clock, log } = await makeWorld(overHttp);
+  const network = new MemoryNetwork({ clock, log }).host("192.0.2.9");
+  const address = { host: "192.0.2.9", port: 80 };
+  await server.serveHttp(network, address);
+  const body = new Uint8Array(3 * 1024 * 1024 + 1);
+  const client = network.http(address, { version: 1 });
+  const answer = await client.send({ method: "POST", target: configMaps, body });
+  expect(JSON.parse(await readText(answer.body))).toEqual({
+    kind: "Status",
+    apiVersion: "v1",
+    metadata: {},
+    status: "Failure",
+    message: "Request entity too large: limit is 3145728",
+    reason: "RequestEntityTooLarge",
+    code: 413,
+  });
 });
 
 test("every watcher of a change gets the same bytes", async () => {

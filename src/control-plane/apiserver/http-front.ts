@@ -69,18 +69,20 @@ function refusal(status: number, reason: string, message: string): HttpResponse 
   };
 }
 
+/** What a body over the limit is answered: here, or by the network before it comes here. */
+export const bodyTooLarge = refusal(
+  413,
+  "RequestEntityTooLarge",
+  `Request entity too large: limit is ${bodyBytesMax}`,
+);
+
 async function apiRequest(request: HttpRequest): Promise<ApiRequest | HttpResponse> {
   if (request.target.length > targetLengthMax)
     return refusal(414, "", "the request URI is too long");
   let body: Bytes | undefined;
   if (request.body !== undefined) {
     body = "next" in request.body ? await readWhole(request.body) : request.body;
-    if (body === undefined)
-      return refusal(
-        413,
-        "RequestEntityTooLarge",
-        `Request entity too large: limit is ${bodyBytesMax}`,
-      );
+    if (body === undefined) return bodyTooLarge;
   }
   return {
     method: request.method,

@@ -21,7 +21,8 @@ export const supportedNames = "application/json, application/yaml";
 const protobufName = "application/vnd.kubernetes.protobuf";
 const clausesMax = 64;
 
-interface Clause {
+/** One wish of an Accept header. */
+export interface Clause {
   readonly type: string;
   readonly subtype: string;
   readonly quality: number;
@@ -47,6 +48,14 @@ function parseClause(text: string): Clause {
   return { type, subtype, quality, parameters };
 }
 
+/** What an Accept header wishes for, the most wanted first. */
+export const acceptClauses = (accept: string): Clause[] =>
+  accept
+    .split(",")
+    .slice(0, clausesMax)
+    .map(parseClause)
+    .sort((a, b) => b.quality - a.quality);
+
 export interface Preferences {
   readonly accept: string | undefined;
   /** The `pretty` parameter of the query. */
@@ -61,9 +70,7 @@ export function negotiate(preferences: Preferences): MediaType {
   const { accept = "", allows, stream } = preferences;
   const pretty = wantsPretty(preferences);
   if (accept === "") return { format: "json", pretty };
-  const clauses = accept.split(",").slice(0, clausesMax).map(parseClause);
-  clauses.sort((a, b) => b.quality - a.quality);
-  for (const clause of clauses) {
+  for (const clause of acceptClauses(accept)) {
     for (const { type, subtype, format } of supported) {
       if (clause.type !== "*" && clause.type !== type) continue;
       if (clause.subtype !== "*" && clause.subtype !== subtype) continue;

@@ -2,10 +2,11 @@
  * NodeProxy: carries logs, exec, attach, port-forward and plain HTTP to where they are answered: the kubelet of the pod's node,
  * or the pod or service itself. The API server splices bytes; framing is between the client and the kubelet.
  */
-import type { ApiRequest, ApiResponse } from "#api/request.ts";
+
 import type { Node } from "#api/generated/core/v1.ts";
-import { serviceUnavailable, StatusError } from "#machinery/status-error.ts";
-import { type Address, type HttpClient, NetworkError, type Network } from "#ports/network.ts";
+import type { ApiRequest, ApiResponse } from "#api/request.ts";
+import { StatusError, serviceUnavailable } from "#machinery/status-error.ts";
+import { type Address, type HttpClient, type Network, NetworkError } from "#ports/network.ts";
 import type { Bytes, Duplex, Source } from "#ports/stream.ts";
 
 /** Where a proxied request goes. */

@@ -1,6 +1,7 @@
 /**
  * OpenAPI v2 and v3, made from the schemas when asked for: enough for `kubectl explain`, for clients that look whether a parameter is
- * supported, and for those that read merge keys and list types from it. Nothing is kept: a document is asked for rarely.
+ * supported, and for those that read merge keys and list types from it. Of v2, which is one document for all, the bytes are kept; v3 is
+ * made anew each time: its documents are many and asked for rarely.
  */
 import { kindSchema, typeSchema } from "#api/facts.ts";
 import type { ApiResponse } from "#api/request.ts";
@@ -10,8 +11,10 @@ import type { Crypto } from "#ports/crypto.ts";
 import type { Bytes } from "#ports/stream.ts";
 import type { ChainContext } from "./chain.ts";
 import type { Discovery, ServedFacts } from "./discovery.ts";
+import { acceptClauses } from "./media-type.ts";
 import { encodeJson } from "./object-codec.ts";
 import { resourcePaths } from "./openapi-paths.ts";
+import { openApiProtobuf } from "./openapi-protobuf.ts";
 import { type Dialect, reference } from "./openapi-reference.ts";
 import { serverVersion } from "./public-paths.ts";
 
@@ -150,12 +153,37 @@ const info = { title: "Kubernetes", version: serverVersion.gitVersion };
 const pathOf = (group: string, version: string): string =>
   group === "" ? `api/${version}` : `apis/${group}/${version}`;
 
-const v2Type = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const v2Protobuf = "com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/** The forms of v2 by what is asked for. Upstream: the name with "@" is no valid media type, so it is taken (kubectl), never answered. */
+const v2Forms = [
+  { asked: "json", form: "json", mediaType: "application/json" },
+  {
+    asked: v2Protobuf.replace("v2.v1", "v2@v1"),
+    form: "protobuf",
+    mediaType: `application/${v2Protobuf}`,
+  },
+  { asked: v2Protobuf, form: "protobuf", mediaType: `application/${v2Protobuf}` },
+] as const;
+
+function v2FormOf(accept: string): (typeof v2Forms)[number] {
+  for (const { type, subtype } of acceptClauses(accept)) {
+    if (type !== "application" && type !== "*") continue;
+    const found = v2Forms.find(({ asked }) => subtype === asked || subtype === "*");
+    if (found !== undefined) return found;
+  }
+  const names = v2Forms.map(({ asked }) => `application/${asked}`).join(", ");
+  throw notAcceptable(`only the following media types are accepted: ${names}`);
+}
+
+const upperHex = (bytes: Bytes): string =>
+  [...bytes].map((byte) => byte.toString(16).padStart(2, "0").toUpperCase()).join("");
 
 export class OpenApi {
   readonly #groups: Discovery["groups"];
   readonly #crypto: Crypto;
   #index: { bytes: Bytes; tag: string } | undefined;
+  #v2Json: { bytes: Bytes; tag: string } | undefined;
+  #v2Protobuf: Bytes | undefined;
 
   constructor(groups: Discovery["groups"], crypto: Crypto) {
     this.#groups = groups;
@@ -182,10 +210,9 @@ export class OpenApi {
 
   /** What the document is made of, without making it. */
   #hash(group: string, version: string, resources: readonly ServedFacts[]): string {
-    const digest = this.#crypto.digest(
-      encodeJson([serverVersion.gitVersion, group, version, resources]),
+    return upperHex(
+      this.#crypto.digest(encodeJson([serverVersion.gitVersion, group, version, resources])),
     );
-    return [...digest].map((byte) => byte.toString(16).padStart(2, "0").toUpperCase()).join("");
   }
 
   #indexOf(): { bytes: Bytes; tag: string } {
@@ -199,9 +226,7 @@ export class OpenApi {
       }
     }
     const bytes = encodeJson({ paths });
-    const digest = this.#crypto.digest(bytes);
-    const tag = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    this.#index = { bytes, tag: `"${tag}"` };
+    this.#index = { bytes, tag: `"${upperHex(this.#crypto.digest(bytes))}"` };
     return this.#index;
   }
 
@@ -214,12 +239,20 @@ export class OpenApi {
   }
 
   #v2(context: ChainContext): ApiResponse {
-    const accept = context.request.headers.accept ?? "";
-    // Kept out: the protobuf form. Who takes nothing else is told so.
-    if (accept !== "" && !/json|\*\/\*|application\/\*/.test(accept))
-      throw notAcceptable(
-        `only the following media types are accepted: application/json (not ${v2Type})`,
-      );
+    const { form, mediaType } = v2FormOf(context.request.headers.accept || "*/*");
+    const json = (this.#v2Json ??= this.#makeV2Json());
+    if (form === "json") return answer(context, json, mediaType);
+    const bytes = (this.#v2Protobuf ??= openApiProtobuf(this.#documentV2()));
+    // Upstream: both forms have the tag of the JSON; Vary keeps them apart in caches.
+    return answer(context, { bytes, tag: json.tag }, mediaType);
+  }
+
+  #makeV2Json(): { bytes: Bytes; tag: string } {
+    const bytes = encodeJson(this.#documentV2());
+    return { bytes, tag: `"${upperHex(this.#crypto.digest(bytes))}"` };
+  }
+
+  #documentV2(): Json {
     const resources = this.#groups.flatMap(({ versions }) =>
       versions.flatMap((one) => one.resources),
     );
@@ -227,8 +260,7 @@ export class OpenApi {
     for (const name of metaTypes) schemas.add(typeSchema(name));
     for (const resource of resources) addResource(schemas, resource);
     const paths = Object.assign({}, ...resources.map((one) => resourcePaths(one, "v2"))) as Json;
-    const bytes = encodeJson({ swagger: "2.0", info, paths, definitions: schemas.finish() });
-    return answer(context, { bytes, tag: this.#indexOf().tag }, "application/json");
+    return { swagger: "2.0", info, paths, definitions: schemas.finish() };
   }
 }
 

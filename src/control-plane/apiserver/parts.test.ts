@@ -12,7 +12,6 @@ import { encodeForStore } from "./object-codec.ts";
 import { readProtobuf } from "./protobuf.ts";
 import { requestInfoOf } from "./request-info.ts";
 import { ServiceAllocator } from "./service-allocator.ts";
-import { formatAge } from "./table.ts";
 
 const request = (method: string, path: string, query: ApiRequest["query"] = []): ApiRequest => ({
   method,
@@ -193,7 +192,9 @@ test("service allocation: bands, exhaustion, giving back", () => {
   const made = Array.from({ length: 14 }, () => service({ ports: [{ port: 1 }] }));
   const finish = made.map(begin);
   expect(new Set(made.map((one) => one.spec.clusterIP)).size).toBe(14);
-  expect(() => begin(service({}))).toThrow('failed to allocate a serviceIP for Service "s": range is full');
+  expect(() => begin(service({}))).toThrow(
+    'failed to allocate a serviceIP for Service "s": range is full',
+  );
   finish[0]?.(false);
   const last = service({});
   begin(last);
@@ -222,17 +223,4 @@ test("service allocation: bands, exhaustion, giving back", () => {
 test("objects larger than etcd takes are refused as etcd does", () => {
   const large = { kind: "ConfigMap", apiVersion: "v1", metadata: {}, data: "x".repeat(1_600_000) };
   expect(() => encodeForStore(large)).toThrow("etcdserver: request is too large");
-});
-
-test("ages get coarser as they grow", () => {
-  const minute = 60_000;
-  const spans = [
-    119_000,
-    150_000,
-    12 * minute,
-    200 * minute,
-    50 * 60 * minute,
-    400 * 24 * 60 * minute,
-  ];
-  expect(spans.map(formatAge)).toEqual(["119s", "2m30s", "12m", "3h20m", "2d2h", "400d"]);
 });

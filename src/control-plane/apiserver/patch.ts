@@ -1,6 +1,7 @@
 /** PATCH: the new object from the old one and the patch, in the served version, by the patch's content type. */
 import type { ApiRequest } from "#api/request.ts";
 import { apiVersionOf } from "#api/resource.ts";
+import { resetsManagers } from "#machinery/apply/managed-fields.ts";
 import {
   type Decoded,
   DecodeError,
@@ -91,6 +92,12 @@ interface PatchedKind {
   readonly schema: ObjectSchema;
 }
 
+export interface Patched {
+  readonly object: ApiObject;
+  /** The patch asks to forget who manages the object. */
+  readonly reset: boolean;
+}
+
 /** For the three types that say what to change. The result is decoded; defaults are not applied. */
 export function patchValue(
   patch: Patch,
@@ -98,7 +105,7 @@ export function patchValue(
   old: ApiObject,
   validation: FieldValidation,
   warnings: string[],
-): ApiObject {
+): Patched {
   const value = patched(patch, target.schema, old);
   let decoded: Decoded;
   try {
@@ -113,7 +120,7 @@ export function patchValue(
   if (validation === "Warn") warnings.push(...strictErrors);
   const object = decoded.object as unknown as ApiObject;
   checkUnchangedKind(object, target);
-  return object;
+  return { object, reset: resetsManagers(value) };
 }
 
 /** The same for a served resource, with its defaults. */
@@ -123,10 +130,10 @@ export function applyPatchTo(
   old: ApiObject,
   validation: FieldValidation,
   warnings: string[],
-): ApiObject {
-  const object = patchValue(patch, expectedOf(served.resource), old, validation, warnings);
-  applyDefaults(served.resource, object);
-  return object;
+): Patched {
+  const made = patchValue(patch, expectedOf(served.resource), old, validation, warnings);
+  applyDefaults(served.resource, made.object);
+  return made;
 }
 
 function checkUnchangedKind(object: ApiObject, target: PatchedKind): void {

@@ -1,8 +1,9 @@
 /** What one can do with a pod besides writing it: bind it to a node, evict it. */
-import type { ApiResponse } from "#api/request.ts";
+
 import { kindSchema } from "#api/facts.ts";
 import type { Binding, Pod, PodCondition } from "#api/generated/core/v1.ts";
 import type { Eviction } from "#api/generated/policy/v1.ts";
+import type { ApiResponse } from "#api/request.ts";
 import { invalid, notSupported, required } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { badRequest, conflict, invalidObject } from "#machinery/status-error.ts";

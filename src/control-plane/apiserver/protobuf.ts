@@ -2,10 +2,11 @@
  * Protobuf bodies (application/vnd.kubernetes.protobuf), as typed clients send them: the envelope and, by schema, the message inside,
  * turned into the plain value that the same body in JSON would give. Answers are never protobuf: such clients take JSON as well.
  */
+
+import { encodeBase64 } from "#machinery/base64.ts";
 import { formatGoDuration } from "#machinery/go-duration.ts";
 import { parseJson } from "#machinery/json.ts";
 import { type JsonObject, setKey } from "#machinery/object.ts";
-import { encodeBase64 } from "#machinery/base64.ts";
 import type { Field, ObjectSchema, ScalarSchema, Schema } from "#machinery/schema.ts";
 import { formatMicroTime, formatTime } from "#machinery/time.ts";
 import type { Bytes } from "#ports/stream.ts";

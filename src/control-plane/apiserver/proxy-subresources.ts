@@ -1,13 +1,14 @@
 /** Subresources that connect: log, exec, attach, portforward of pods; proxy of pods, services and nodes. Which kubelet path they become. */
-import type { ApiRequest, ApiResponse } from "#api/request.ts";
+
 import type { Container, Endpoints, Node, Pod, Service } from "#api/generated/core/v1.ts";
-import { type FieldError, invalid, forbidden } from "#machinery/field-error.ts";
+import type { ApiRequest, ApiResponse } from "#api/request.ts";
+import { type FieldError, forbidden, invalid } from "#machinery/field-error.ts";
 import {
   badRequest,
   invalidObject,
   notFound,
-  serviceUnavailable,
   StatusError,
+  serviceUnavailable,
 } from "#machinery/status-error.ts";
 import { parseTime } from "#machinery/time.ts";
 import type { ChainContext } from "./chain.ts";

@@ -12,7 +12,7 @@ import {
   StatusError,
 } from "#machinery/status-error.ts";
 import { formatTime, parseTime } from "#machinery/time.ts";
-import type { Registry, Written, WriteScope } from "./registry.ts";
+import type { Registry, WriteScope, Written } from "./registry.ts";
 import type { StoredObject } from "./stored-object.ts";
 
 const writeAttemptsMax = 64;

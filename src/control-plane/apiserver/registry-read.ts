@@ -1,10 +1,17 @@
 /** Reads of a kind: get, list and watch with upstream's rules of resourceVersion, selectors and continue tokens. */
-import type { ApiObject } from "#machinery/meta.ts";
+
 import type { Resource } from "#api/resource.ts";
 import { decodeBase64, encodeBase64 } from "#machinery/base64.ts";
 import { type FieldError, forbidden, invalid, notSupported } from "#machinery/field-error.ts";
 import { parseJson } from "#machinery/json.ts";
+import type { ApiObject } from "#machinery/meta.ts";
 import { isObject } from "#machinery/object.ts";
+import {
+  compileFieldSelector,
+  type FieldRequirement,
+  parseFieldSelectorText,
+  parseLabelSelectorText,
+} from "#machinery/selector.ts";
 import {
   badRequest,
   expired,
@@ -12,12 +19,6 @@ import {
   notFound,
   tooLargeResourceVersion,
 } from "#machinery/status-error.ts";
-import {
-  compileFieldSelector,
-  type FieldRequirement,
-  parseFieldSelectorText,
-  parseLabelSelectorText,
-} from "#machinery/selector.ts";
 import type { Registry } from "./registry.ts";
 import type { StoredObject } from "./stored-object.ts";
 import { WatchStream } from "./watch-stream.ts";

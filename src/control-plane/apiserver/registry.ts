@@ -14,16 +14,16 @@ import {
   conflict,
   invalidObject,
   notFound,
-  staleVersion,
   StatusError,
+  staleVersion,
 } from "#machinery/status-error.ts";
 import { formatTime } from "#machinery/time.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Random } from "#ports/random.ts";
 import type { KeyValue, Store } from "#ports/store.ts";
 import type { Admission, AdmissionRequest, Operation } from "./admission/admission.ts";
-import type { ObjectLease } from "./object-lease.ts";
 import { canonical, encodeForStore, storedShape } from "./object-codec.ts";
+import type { ObjectLease } from "./object-lease.ts";
 import { dedupeOwners, ensureNamespace, isNoChange, wipeSystemFields } from "./object-rules.ts";
 import type { StoreMirror } from "./store-mirror.ts";
 import { StoredObject } from "./stored-object.ts";

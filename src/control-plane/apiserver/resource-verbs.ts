@@ -1,6 +1,7 @@
 /** The verbs on API objects: get, list, watch, create, update, patch, delete, deletecollection, and the status subresource. */
 import { typeSchema } from "#api/facts.ts";
 import type { ApiResponse } from "#api/request.ts";
+import { resetsManagers } from "#machinery/apply/managed-fields.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { cloneJson, isObject } from "#machinery/object.ts";
 import { badRequest, StatusError } from "#machinery/status-error.ts";
@@ -10,11 +11,11 @@ import {
   expectedOf,
   readBodyAndValue,
   readPlainBody,
-  writeOptions,
   type WriteOptions,
+  writeOptions,
 } from "./body.ts";
 import type { ChainContext } from "./chain.ts";
-import { applyManager, recordManager, resetsManagers } from "./field-manager.ts";
+import { applyManager, recordManager } from "./field-manager.ts";
 import { applyDefaults } from "./object-codec.ts";
 import { checkName, dedupeOwners, ensureNamespace, wipeSystemFields } from "./object-rules.ts";
 import { applyPatchTo, patchTypeOf, readPatch } from "./patch.ts";
@@ -25,11 +26,11 @@ import {
   deleteObject,
   validateDeleteOptions,
 } from "./registry-delete.ts";
-import { getObject, listObjects, type ListQuery, watchObjects } from "./registry-read.ts";
+import { getObject, type ListQuery, listObjects, watchObjects } from "./registry-read.ts";
 import { queryFlag, queryValue } from "./request-info.ts";
 import type { ServedResource } from "./served-resource.ts";
 import { objectRules, statusRules, type UpdateRules, windowRules } from "./update-rules.ts";
-import { windows } from "./windows.ts";
+import { windowOf } from "./windows.ts";
 
 /** What verbs need besides the resource. */
 export interface VerbWorld {
@@ -185,8 +186,8 @@ export async function handleCreate(
 
 function rulesOf(served: ServedResource, subresource: string, retries: boolean): UpdateRules {
   const { resource } = served.registry;
-  const window = windows[`${resource.group}/${resource.plural}/${subresource}`];
-  if (window !== undefined) return windowRules(resource, window);
+  const window = windowOf(resource, subresource);
+  if (window !== undefined) return windowRules(resource, window.copy);
   return subresource === "status" ? statusRules(resource, retries) : objectRules(resource, retries);
 }
 
@@ -244,9 +245,9 @@ export async function handlePatch(
     const write = { served, old, manager: options.manager, subresource, now: world.now() };
     if (type === "apply") return applyManager(write, patch, options, warnings);
     if (old === undefined) throw new Error("only an apply patch may create");
-    const next = applyPatchTo(patch, served, old, options.fieldValidation, warnings);
-    recordManager(write, next);
-    return next;
+    const { object, reset } = applyPatchTo(patch, served, old, options.fieldValidation, warnings);
+    recordManager(write, object, reset);
+    return object;
   };
   const { written, created } = await served.registry.update(scope, {
     name,

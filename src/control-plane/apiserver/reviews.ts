@@ -1,5 +1,5 @@
 /** Reviews: questions about who one is and what one may do, answered by the same authenticator and authorizer that guard the server. */
-import type { ApiResponse, User } from "#api/request.ts";
+
 import { kindSchema, type ResourceFacts, resourceFactsOf } from "#api/facts.ts";
 import type { SelfSubjectReview, TokenReview } from "#api/generated/authentication/v1.ts";
 import type {
@@ -7,6 +7,7 @@ import type {
   SubjectAccessReview,
   SubjectAccessReviewSpec,
 } from "#api/generated/authorization/v1.ts";
+import type { ApiResponse, User } from "#api/request.ts";
 import { type FieldError, invalid, required } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { badRequest, invalidObject } from "#machinery/status-error.ts";

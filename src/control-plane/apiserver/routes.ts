@@ -18,7 +18,7 @@ import {
   notAllowed,
   type VerbWorld,
 } from "./resource-verbs.ts";
-import { handleReview, reviewFacts, type ReviewParts } from "./reviews.ts";
+import { handleReview, type ReviewParts, reviewFacts } from "./reviews.ts";
 import { handleScale } from "./scale.ts";
 import type { ServedResource } from "./served-resource.ts";
 import { handleTokenRequest, type TokenParts } from "./token-request.ts";

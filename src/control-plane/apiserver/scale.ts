@@ -1,6 +1,7 @@
 /** The scale subresource: how many replicas a workload shall have and has, as one kind for all workloads (autoscaling/v1 Scale). */
-import type { ApiResponse } from "#api/request.ts";
+
 import { kindSchema } from "#api/facts.ts";
+import type { ApiResponse } from "#api/request.ts";
 import { invalid } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { cloneJson, deepFreeze } from "#machinery/object.ts";
@@ -98,7 +99,8 @@ function asker(context: ChainContext): (current: Scale) => Scale {
       "UnsupportedMediaType",
       "apply is not supported on the scale subresource",
     );
-  return (current) => patchValue(patch, expected, current, fieldValidation, warnings) as Scale;
+  return (current) =>
+    patchValue(patch, expected, current, fieldValidation, warnings).object as Scale;
 }
 
 async function rescale(context: ChainContext, served: ServedResource, world: VerbWorld) {

@@ -1,8 +1,8 @@
 /** ServedResource: a resource as one served version offers it: its registry, and how that version shows what is stored. */
 import type { Resource } from "#api/resource.ts";
+import { deepFreeze } from "#machinery/decode.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import type { Bytes } from "#ports/stream.ts";
-import { deepFreeze } from "#machinery/decode.ts";
 import { encodeJson } from "./object-codec.ts";
 import type { Registry, Written } from "./registry.ts";
 import type { StoredObject } from "./stored-object.ts";

@@ -14,20 +14,20 @@ import { Admission } from "./admission/admission.ts";
 import { admissionPlugins } from "./admission/plugins.ts";
 import type { Authenticator } from "./authn/authenticator.ts";
 import { clientCertificates } from "./authn/client-certificate.ts";
-import { ServiceAccountTokens, type ServiceAccountKey } from "./authn/service-account-token.ts";
+import { type ServiceAccountKey, ServiceAccountTokens } from "./authn/service-account-token.ts";
 import { anyOf } from "./authz/authorizer.ts";
 import { componentRoles } from "./authz/component-roles.ts";
 import { nodeAuthorizer } from "./authz/node-authorizer.ts";
-import { Bootstrap } from "./bootstrap.ts";
 import { bodyBytesMax } from "./body.ts";
+import { Bootstrap } from "./bootstrap.ts";
 import type { ChainContext } from "./chain.ts";
 import { Discovery } from "./discovery.ts";
 import { handlerChain } from "./handler-chain.ts";
-import { httpFront } from "./http-front.ts";
+import { bodyTooLarge, httpFront } from "./http-front.ts";
 import type { NodeProxy } from "./node-proxy.ts";
 import { ObjectLease } from "./object-lease.ts";
 import { OpenApi } from "./openapi.ts";
-import { health, type HealthCheck, jsonDocument, serverVersion } from "./public-paths.ts";
+import { type HealthCheck, health, jsonDocument, serverVersion } from "./public-paths.ts";
 import type { Reader } from "./reader.ts";
 import { Registry } from "./registry.ts";
 import { reviewFacts } from "./reviews.ts";
@@ -247,9 +247,10 @@ class Server implements ApiServer {
   }
 
   async serveHttp(network: Network, at: Address, tls?: ServerTls): Promise<Listener> {
+    const options = { bodyBytesMax, tooLarge: bodyTooLarge };
     const listener = await network.serve(
       at,
-      { bodyBytesMax, ...(tls === undefined ? {} : { tls: { ...tls, askClient: true } }) },
+      tls === undefined ? options : { ...options, tls: { ...tls, askClient: true } },
       httpFront(this.handler),
     );
     this.#listeners.add(listener);

@@ -1,7 +1,7 @@
 /** Objects as the rows of a Table (`kubectl get`), or cut down to their metadata. */
+import { ageColumn } from "#api/printer-columns.ts";
 import type { PrinterColumn, Resource } from "#api/resource.ts";
 import type { ApiObject, ListMeta } from "#machinery/meta.ts";
-import { parseTime } from "#machinery/time.ts";
 
 export interface TableOptions {
   /** v1 or v1beta1. */
@@ -10,50 +10,29 @@ export interface TableOptions {
   readonly now: number;
 }
 
-/** A span as kubectl prints ages: the coarser, the longer. */
-export function formatAge(ms: number): string {
-  const seconds = Math.floor(ms / 1000);
-  if (seconds < -1) return "<invalid>";
-  if (seconds < 0) return "0s";
-  if (seconds < 120) return `${seconds}s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 10) return join(minutes, "m", seconds % 60, "s");
-  if (minutes < 180) return `${minutes}m`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 8) return join(hours, "h", minutes % 60, "m");
-  if (hours < 48) return `${hours}h`;
-  const days = Math.floor(hours / 24);
-  if (hours < 192) return join(days, "d", hours % 24, "h");
-  if (days < 730) return `${days}d`;
-  const years = Math.floor(days / 365);
-  if (days < 8 * 365) return join(years, "y", days % 365, "d");
-  return `${years}y`;
-}
-const join = (big: number, bigUnit: string, small: number, smallUnit: string): string =>
-  small === 0 ? `${big}${bigUnit}` : `${big}${bigUnit}${small}${smallUnit}`;
-
-const age: PrinterColumn<ApiObject> = {
-  name: "Age",
+const nameColumn: PrinterColumn<ApiObject> = {
+  name: "Name",
   type: "string",
-  value: ({ metadata }, now) => {
-    const created = parseTime(metadata.creationTimestamp ?? "");
-    return created === undefined ? "<unknown>" : formatAge(now - created);
-  },
+  format: "name",
+  value: ({ metadata }) => metadata.name ?? "",
 };
 
-const columnsOf = (resource: Resource): readonly PrinterColumn<ApiObject>[] =>
-  resource.printerColumns.length === 0 ? [age] : resource.printerColumns;
+/** The name comes first, unless the kind puts it elsewhere itself. */
+function columnsOf({ printerColumns }: Resource): readonly PrinterColumn<ApiObject>[] {
+  if (printerColumns.length === 0) return [nameColumn, ageColumn];
+  return printerColumns.some(({ name }) => name === nameColumn.name)
+    ? printerColumns
+    : [nameColumn, ...printerColumns];
+}
 
-export function columnDefinitions(resource: Resource): object[] {
-  const rest = columnsOf(resource).map((column) => ({
+export const columnDefinitions = (resource: Resource): object[] =>
+  columnsOf(resource).map((column) => ({
     name: column.name,
     type: column.type ?? "string",
     format: column.format ?? "",
     description: column.description ?? "",
     priority: column.priority ?? 0,
   }));
-  return [{ name: "Name", type: "string", format: "name", description: "", priority: 0 }, ...rest];
-}
 
 export function partialMetadata(object: ApiObject, version: string): object {
   const apiVersion = `meta.k8s.io/${version}`;
@@ -61,13 +40,18 @@ export function partialMetadata(object: ApiObject, version: string): object {
 }
 
 function rowOf(resource: Resource, object: ApiObject, options: TableOptions): object {
-  const cells = [
-    object.metadata.name ?? "",
-    ...columnsOf(resource).map((column) => column.value(object, options.now) ?? null),
-  ];
-  const { includeObject, version } = options;
-  if (includeObject === "None") return { cells, object: null };
-  return { cells, object: includeObject === "Object" ? object : partialMetadata(object, version) };
+  const cells = columnsOf(resource).map((column) => column.value(object, options.now) ?? null);
+  const conditions = resource.rowConditions?.(object) ?? [];
+  return {
+    cells,
+    ...(conditions.length === 0 ? {} : { conditions }),
+    object: shownWith(object, options),
+  };
+}
+
+function shownWith(object: ApiObject, { includeObject, version }: TableOptions): object | null {
+  if (includeObject === "None") return null;
+  return includeObject === "Object" ? object : partialMetadata(object, version);
 }
 
 /** `columns` false: the columns were told before (later events of a watch). */

@@ -1,8 +1,9 @@
 /** serviceaccounts/NAME/token: signs a token for a service account, bound to a pod or secret if asked. */
-import type { ApiResponse } from "#api/request.ts";
+
 import { kindSchema } from "#api/facts.ts";
 import type { TokenRequest } from "#api/generated/authentication/v1.ts";
 import type { Pod } from "#api/generated/core/v1.ts";
+import type { ApiResponse } from "#api/request.ts";
 import { applySchemaDefaults } from "#machinery/decode.ts";
 import { type FieldError, invalid } from "#machinery/field-error.ts";
 import { uuid } from "#machinery/names.ts";

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Handler } from "#api/request.ts";
-import { SortedMap } from "./sorted-map.ts";
 import {
   admin,
   ask,
@@ -13,6 +12,7 @@ import {
   objectOf,
   Watching,
 } from "./api.contract.ts";
+import { SortedMap } from "./sorted-map.ts";
 
 const byKey = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number =>
   a < b ? -1 : a > b ? 1 : 0;

@@ -1,30 +1,37 @@
 /** Windows: subresources that show and take the whole object, but change only some fields of it. */
 import type { ApiObject } from "#machinery/meta.ts";
 
-type Spec = Record<string, unknown>;
-const specOf = (object: ApiObject): Spec => (object as ApiObject & { spec: Spec }).spec;
+type WithSpec = ApiObject & { spec: Record<string, unknown> };
 
-function copyField(field: string): (into: ApiObject, from: ApiObject) => void {
-  return (into, from) => {
-    const value = specOf(from)[field];
-    if (value === undefined) delete specOf(into)[field];
-    else specOf(into)[field] = value;
-  };
+export interface Window {
+  /** The fields of the spec that are seen to change. */
+  readonly fields: readonly string[];
+  /** What is brought over; everything else stays as it was. */
+  readonly copy: (into: ApiObject, from: ApiObject) => void;
 }
 
-function copyResize(into: ApiObject, from: ApiObject): void {
-  type WithResources = { name: string; resources?: unknown; resizePolicy?: unknown };
-  const asked = from as ApiObject & { spec: { containers: WithResources[] } };
-  const target = into as ApiObject & { spec: { containers: WithResources[] } };
-  for (const container of target.spec.containers) {
-    const other = asked.spec.containers.find(({ name }) => name === container.name);
-    if (other?.resources !== undefined) container.resources = other.resources;
-  }
-}
+const onField = (field: string): Window => ({
+  fields: [field],
+  copy(into, from) {
+    const value = (from as WithSpec).spec[field];
+    if (value === undefined) delete (into as WithSpec).spec[field];
+    else (into as WithSpec).spec[field] = value;
+  },
+});
 
-/** Upstream: these see and write the whole object, but change only these fields of it. */
-export const windows: Readonly<Record<string, (into: ApiObject, from: ApiObject) => void>> = {
-  "/namespaces/finalize": copyField("finalizers"),
-  "/pods/ephemeralcontainers": copyField("ephemeralContainers"),
-  "/pods/resize": copyResize,
+export const windows: Readonly<Record<string, Window>> = {
+  "/namespaces/finalize": onField("finalizers"),
+  "/pods/ephemeralcontainers": onField("ephemeralContainers"),
+  "/pods/resize": {
+    fields: ["containers", "initContainers", "resources"],
+    // Which of its fields may change is the strategy's business: it sees containers that do not fit.
+    copy(into, from) {
+      (into as WithSpec).spec = (from as WithSpec).spec;
+    },
+  },
 };
+
+export const windowOf = (
+  { group, plural }: { readonly group: string; readonly plural: string },
+  subresource: string,
+): Window | undefined => windows[`${group}/${plural}/${subresource}`];

@@ -9,8 +9,8 @@ import type { Stored } from "#machinery/meta.ts";
 import { formatTime, parseTime } from "#machinery/time.ts";
 import {
   availableReplicas,
-  desiredReplicas,
   type Draft,
+  desiredReplicas,
   maxUnavailableOf,
   totalReplicas,
 } from "./deployment-rollout.ts";

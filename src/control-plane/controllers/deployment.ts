@@ -6,6 +6,7 @@
  */
 import { Deployment } from "#api/apps/v1/deployment.ts";
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
+import { isPodTerminal } from "#api/core/v1/pod-status.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import type { DeploymentCondition, DeploymentStatus } from "#api/generated/apps/v1.ts";
 import type { New } from "#client/client.ts";
@@ -53,7 +54,6 @@ import {
   rolloutStatus,
   withCondition,
 } from "./deployment-status.ts";
-import { isTerminal } from "./pod-state.ts";
 import { defineController, isEnding } from "./runner.ts";
 import { templateHash } from "./template-hash.ts";
 
@@ -91,7 +91,7 @@ export const deploymentController = defineController<Deployment>({
         const deployment = controllerOf(replicaSet);
         return deployment?.kind === "Deployment" ? [keyFor(namespace, deployment.name)] : [];
       },
-      (pod, old) => isTerminal(pod) !== isTerminal(old),
+      (pod, old) => isPodTerminal(pod) !== isPodTerminal(old),
     ),
   ],
 
@@ -301,7 +301,7 @@ function oldPodsRun(
       context
         .cache(Pod)
         .byIndex(controllerIndex, one.metadata.uid)
-        .some((pod) => !isTerminal(pod)),
+        .some((pod) => !isPodTerminal(pod)),
   );
 }
 

@@ -4,6 +4,7 @@
  * with a selector.
  */
 import { Endpoints } from "#api/core/v1/endpoints.ts";
+import { isPodReady, isPodTerminal } from "#api/core/v1/pod-status.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
 import type { EndpointAddress, EndpointPort, EndpointSubset } from "#api/generated/core/v1.ts";
@@ -15,7 +16,6 @@ import { compileLabelMap } from "#machinery/selector.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import { type Controller, watch } from "./controller.ts";
 import { targetPort } from "./endpointslice-plan.ts";
-import { isReady, isTerminal } from "./pod-state.ts";
 import { defineController, isEnding } from "./runner.ts";
 import { changesEndpoints, servicesOf, Triggers } from "./service-pods.ts";
 
@@ -38,7 +38,7 @@ interface Member {
 
 function memberOf(service: Service, pod: Stored<Pod>): Member | undefined {
   const publishes = service.spec.publishNotReadyAddresses === true;
-  if (isTerminal(pod)) return undefined;
+  if (isPodTerminal(pod)) return undefined;
   if (pod.metadata.deletionTimestamp !== undefined && !publishes) return undefined;
   const [family = "IPv4"] = service.spec.ipFamilies ?? [];
   const ip = (pod.status.podIPs ?? []).find(
@@ -54,7 +54,7 @@ function memberOf(service: Service, pod: Stored<Pod>): Member | undefined {
       ...(nodeName ? { nodeName } : {}),
       targetRef: { kind: "Pod", ...(namespace === undefined ? {} : { namespace }), name, uid },
     },
-    ready: publishes || isReady(pod),
+    ready: publishes || isPodReady(pod),
   };
 }
 

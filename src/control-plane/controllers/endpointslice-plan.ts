@@ -2,10 +2,12 @@
  * Which EndpointSlices a Service should have, given its Pods and the slices that are there; touches
  * as few as it can. Pure.
  */
-import type { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
+
 import type { Node } from "#api/core/v1/node.ts";
+import { isPodReady, isPodTerminal } from "#api/core/v1/pod-status.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
+import type { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
 import type { ServicePort } from "#api/generated/core/v1.ts";
 import type { Endpoint, EndpointPort } from "#api/generated/discovery/v1.ts";
 import type { New } from "#client/client.ts";
@@ -13,7 +15,6 @@ import { canonicalIp } from "#machinery/ip.ts";
 import type { Stored } from "#machinery/meta.ts";
 import { equalObjects } from "#machinery/object.ts";
 import { controllerReference } from "./controller.ts";
-import { isReady, isTerminal } from "./pod-state.ts";
 
 export const serviceNameLabel = "kubernetes.io/service-name";
 export const managedByLabel = "endpointslice.kubernetes.io/managed-by";
@@ -74,7 +75,7 @@ function endpointOf(
   addresses: string[],
   node: Node | undefined,
 ): Endpoint {
-  const serving = isReady(pod);
+  const serving = isPodReady(pod);
   const terminating = pod.metadata.deletionTimestamp !== undefined;
   const zone = node?.metadata.labels?.["topology.kubernetes.io/zone"];
   const { hostname = "", subdomain, nodeName } = pod.spec;
@@ -120,7 +121,7 @@ function desiredGroups(
   const groups = new Map<string, Group>();
   for (const type of addressTypesOf(service)) {
     for (const pod of pods) {
-      if (isTerminal(pod)) continue;
+      if (isPodTerminal(pod)) continue;
       const addresses = podAddresses(pod, type);
       const node = nodeOf(pod.spec.nodeName ?? "");
       // Without its node the zone would be missing; the node's event brings the next pass.

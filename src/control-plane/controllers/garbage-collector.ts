@@ -18,9 +18,9 @@ import {
   type Entry,
   foregroundFinalizer,
   judge,
-  orphanFinalizer,
   OwnerGraph,
   type OwnerStates,
+  orphanFinalizer,
 } from "./owner-graph.ts";
 
 const workersMax = 20;

@@ -12,7 +12,7 @@ import { equalObjects } from "#machinery/object.ts";
 import { StatusError } from "#machinery/status-error.ts";
 import { formatTime } from "#machinery/time.ts";
 import { requeueAfter } from "./controller.ts";
-import { type Discovery, type DiscoveredKind, discover, oncePerResource } from "./discovery.ts";
+import { type DiscoveredKind, type Discovery, discover, oncePerResource } from "./discovery.ts";
 import { defineController } from "./runner.ts";
 
 const finalizer = "kubernetes";

@@ -3,7 +3,7 @@
  * (spec.podCIDR) only.
  */
 import { Node } from "#api/core/v1/node.ts";
-import { cidrsOverlap, formatCidr, nthSubnet, parseCidr, type Cidr } from "#machinery/ip.ts";
+import { type Cidr, cidrsOverlap, formatCidr, nthSubnet, parseCidr } from "#machinery/ip.ts";
 import type { Controller } from "./controller.ts";
 import { defineController } from "./runner.ts";
 

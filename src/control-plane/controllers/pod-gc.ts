@@ -4,6 +4,7 @@
  * Pods and Nodes; deletes Pods.
  */
 import { Node } from "#api/core/v1/node.ts";
+import { isPodTerminal } from "#api/core/v1/pod-status.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import type { Stored } from "#machinery/meta.ts";
 import { isStatus } from "#machinery/status-error.ts";
@@ -16,7 +17,6 @@ import {
   requeueAfter,
   watch,
 } from "./controller.ts";
-import { isTerminal } from "./pod-state.ts";
 import { defineController } from "./runner.ts";
 
 export const nodeNameIndex = "nodeName";
@@ -38,7 +38,7 @@ function collector(endedMax: number): Controller {
     reconciles: Pod,
     indexes: [
       index(Pod, nodeNameIndex, (pod) => [pod.spec.nodeName ?? ""]),
-      index(Pod, endedIndex, (pod) => (isTerminal(pod) ? ["true"] : [])),
+      index(Pod, endedIndex, (pod) => (isPodTerminal(pod) ? ["true"] : [])),
     ],
     watches: [
       watch(
@@ -61,7 +61,7 @@ function collector(endedMax: number): Controller {
         await remove(pod, undefined, context);
       } else if (deleting && node !== undefined && isOutOfService(node) && !isNodeReady(node)) {
         await remove(pod, undefined, context);
-      } else if (isTerminal(pod) && endedMax > 0) await trim(endedMax, context);
+      } else if (isPodTerminal(pod) && endedMax > 0) await trim(endedMax, context);
       return {};
     },
   });
@@ -121,7 +121,7 @@ async function remove(
   const { namespace = "", name, uid } = pod.metadata;
   const ref = { namespace, name };
   try {
-    if (!isTerminal(pod)) {
+    if (!isPodTerminal(pod)) {
       const added =
         condition === undefined
           ? {}

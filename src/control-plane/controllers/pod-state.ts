@@ -1,26 +1,19 @@
-/** What a Pod's status means to those who count Pods: active, ready, available. Pure. */
+/** What a Pod's status means to those who count Pods: active, available. Pure. */
 import type { Pod } from "#api/core/v1/pod.ts";
+import { isPodTerminal, podCondition } from "#api/core/v1/pod-status.ts";
 import { parseTime } from "#machinery/time.ts";
-
-export const isTerminal = (pod: Pod): boolean =>
-  pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed";
 
 /** Neither ended nor on its way out. */
 export const isActive = (pod: Pod): boolean =>
-  !isTerminal(pod) && pod.metadata.deletionTimestamp === undefined;
+  !isPodTerminal(pod) && pod.metadata.deletionTimestamp === undefined;
 
 /** On its way out, and not yet ended. */
 export const isTerminating = (pod: Pod): boolean =>
-  !isTerminal(pod) && pod.metadata.deletionTimestamp !== undefined;
-
-const readyCondition = (pod: Pod) =>
-  pod.status?.conditions?.find((condition) => condition.type === "Ready");
-
-export const isReady = (pod: Pod): boolean => readyCondition(pod)?.status === "True";
+  !isPodTerminal(pod) && pod.metadata.deletionTimestamp !== undefined;
 
 /** Since when it is ready, in milliseconds; undefined if it is not. */
 export function readySince(pod: Pod): number | undefined {
-  const condition = readyCondition(pod);
+  const condition = podCondition(pod, "Ready");
   if (condition?.status !== "True") return undefined;
   return parseTime(condition.lastTransitionTime ?? "") ?? 0;
 }

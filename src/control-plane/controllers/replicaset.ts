@@ -4,6 +4,7 @@
  * where a Pod runs is the scheduler's business.
  */
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
+import { isPodReady } from "#api/core/v1/pod-status.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import type { PodTemplateSpec } from "#api/generated/core/v1.ts";
 import type { Kind } from "#api/resource.ts";
@@ -20,7 +21,7 @@ import {
   type ReconcileContext,
   requeueAfter,
 } from "./controller.ts";
-import { availableInMs, isActive, isReady, isTerminating, readySince } from "./pod-state.ts";
+import { availableInMs, isActive, isTerminating, readySince } from "./pod-state.ts";
 import { defineController, isEnding } from "./runner.ts";
 
 /** Most Pods that one pass creates or deletes, so that a mistake shows before it is complete. */
@@ -185,7 +186,7 @@ export function byDeletionOrder(
     const phase =
       (phaseOrder[a.status?.phase ?? ""] ?? 0) - (phaseOrder[b.status?.phase ?? ""] ?? 0);
     if (phase !== 0) return phase;
-    const ready = Number(isReady(a)) - Number(isReady(b));
+    const ready = Number(isPodReady(a)) - Number(isPodReady(b));
     if (ready !== 0) return ready;
     const cost = deletionCost(a) - deletionCost(b);
     if (cost !== 0) return cost;
@@ -284,7 +285,7 @@ export function replicaSetStatus(
     fullyLabeledReplicas: active.filter((pod) =>
       labels.every(([name, value]) => pod.metadata.labels?.[name] === value),
     ).length,
-    readyReplicas: active.filter(isReady).length,
+    readyReplicas: active.filter(isPodReady).length,
     availableReplicas: active.filter((pod) => availableInMs(pod, minReadySeconds, now) === 0)
       .length,
     terminatingReplicas,

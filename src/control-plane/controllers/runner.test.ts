@@ -13,8 +13,8 @@ import { createInformers } from "#client/informer.ts";
 import { createApiServer } from "#control-plane/apiserver/server.ts";
 import { openStore } from "#control-plane/store/store.ts";
 import {
-  claimable,
   type ControllerDefinition,
+  claimable,
   controllerReference,
   defaultSettings,
 } from "./controller.ts";

@@ -2,6 +2,7 @@
  * What the two endpoint controllers share: which Services a Pod concerns, what of a Pod matters to
  * them, when it changed.
  */
+import { isPodTerminal } from "#api/core/v1/pod-status.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
 import { namespaceIndex } from "#client/cache.ts";
@@ -10,7 +11,7 @@ import { equalObjects } from "#machinery/object.ts";
 import { compileLabelMap } from "#machinery/selector.ts";
 import { formatTime, parseTime } from "#machinery/time.ts";
 import type { Lookup } from "./controller.ts";
-import { isTerminal, readySince } from "./pod-state.ts";
+import { readySince } from "./pod-state.ts";
 
 /** Keys of the Services that select a Pod. */
 export const servicesOf = (pod: Pod, lookup: Lookup): string[] =>
@@ -23,7 +24,7 @@ export const servicesOf = (pod: Pod, lookup: Lookup): string[] =>
 const matters = (pod: Pod) => ({
   labels: pod.metadata.labels,
   deleting: pod.metadata.deletionTimestamp !== undefined,
-  ended: isTerminal(pod),
+  ended: isPodTerminal(pod),
   ready: readySince(pod),
   ips: pod.status.podIPs,
   node: pod.spec.nodeName,

@@ -3,6 +3,7 @@
  * tolerate, or no longer. Reads Pods and Nodes; deletes Pods.
  */
 import { Node } from "#api/core/v1/node.ts";
+import { isPodTerminal } from "#api/core/v1/pod-status.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import { isTolerated } from "#api/core/v1/toleration.ts";
 import type { Taint } from "#api/generated/core/v1.ts";
@@ -10,7 +11,6 @@ import { equalObjects } from "#machinery/object.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import { formatTime, parseTime } from "#machinery/time.ts";
 import { type Controller, index, type Outcome, requeueAfter, watch } from "./controller.ts";
-import { isTerminal } from "./pod-state.ts";
 import { nodeNameIndex } from "./pod-gc.ts";
 import { defineController } from "./runner.ts";
 
@@ -70,7 +70,7 @@ function evictor(): Controller {
         }
         return {};
       }
-      if (pod.metadata.deletionTimestamp !== undefined || isTerminal(pod)) return {};
+      if (pod.metadata.deletionTimestamp !== undefined || isPodTerminal(pod)) return {};
       const added = taints.map((taint) => parseTime(taint.timeAdded ?? "") ?? now);
       const start = since.get(uid) ?? Math.min(now, ...added);
       since.set(uid, start);

@@ -3,6 +3,7 @@
  * upstream's alphabet. Pure.
  */
 import type { PodTemplateSpec } from "#api/generated/core/v1.ts";
+import { fnv1a32 } from "#machinery/hash.ts";
 import { safeEncode } from "#machinery/names.ts";
 import { sortedKeys } from "#machinery/object.ts";
 
@@ -16,17 +17,8 @@ function canonical(value: unknown): string {
   return `{${parts.join(",")}}`;
 }
 
-/** FNV-1a, 32 bits. */
-export function fnv32a(text: string): number {
-  let hash = 0x811c9dc5;
-  for (const byte of new TextEncoder().encode(text)) {
-    hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
-  }
-  return hash;
-}
-
 /** `collisions`: how often this template's hash was found taken by another. */
 export function templateHash(template: PodTemplateSpec, collisions: number | undefined): string {
   const salt = collisions === undefined ? "" : `\n${collisions}`;
-  return safeEncode(String(fnv32a(canonical(template) + salt)));
+  return safeEncode(String(fnv1a32(canonical(template) + salt)));
 }

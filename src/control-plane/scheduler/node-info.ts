@@ -3,8 +3,9 @@
  * date change by change. A cycle runs to its decision without pause, so the live picture is its own
  * snapshot. Pods that were decided on but not yet seen bound are assumed: they count at once.
  */
-import type { Pod } from "#api/core/v1/pod.ts";
+
 import type { Node } from "#api/core/v1/node.ts";
+import type { Pod } from "#api/core/v1/pod.ts";
 import type { Taint } from "#api/generated/core/v1.ts";
 import type { Stored } from "#machinery/meta.ts";
 import { toWhole } from "#machinery/quantity.ts";

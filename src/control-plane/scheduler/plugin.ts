@@ -3,11 +3,12 @@
  * profile.ts. A plugin decides; the scheduler acts. What a plugin learns once per cycle it returns
  * from preFilter or preScore and gets back in filter or score.
  */
-import type { Pod } from "#api/core/v1/pod.ts";
+
 import type { Node } from "#api/core/v1/node.ts";
+import type { Pod } from "#api/core/v1/pod.ts";
+import type { Kind } from "#api/resource.ts";
 import type { Lister } from "#client/cache.ts";
 import type { Client } from "#client/client.ts";
-import type { Kind } from "#api/resource.ts";
 import type { ApiObject, Stored } from "#machinery/meta.ts";
 import type { NodeInfo } from "./node-info.ts";
 import type { PodInfo } from "./pod-info.ts";

@@ -3,6 +3,8 @@
  * Pure.
  */
 import type { Pod } from "#api/core/v1/pod.ts";
+import { isSidecar } from "#api/core/v1/pod-containers.ts";
+import { type Arithmetic, containerPeak } from "#api/core/v1/pod-resources.ts";
 import type { Container } from "#api/generated/core/v1.ts";
 import type { Stored } from "#machinery/meta.ts";
 import { toMilli, toWhole } from "#machinery/quantity.ts";
@@ -74,32 +76,14 @@ function raiseTo(into: Resources, other: Resources): void {
   }
 }
 
-const isSidecar = (container: Container): boolean => container.restartPolicy === "Always";
+const arithmetic: Arithmetic<Resources> = { none: noResources, add, raise: raiseTo };
 
 /**
- * What a Pod needs at its peak: all containers and sidecars together, or an init container with the
- * sidecars that started before it; requests of the Pod as a whole replace the sum; the overhead
- * comes on top.
+ * What a Pod needs at its peak; requests of the Pod as a whole replace the sum; the overhead comes
+ * on top.
  */
 export function sumRequests(pod: Pod, of: (container: Container) => Resources): Resources {
-  const running = noResources();
-  for (const container of pod.spec.containers) add(running, of(container));
-  const sidecars = noResources();
-  const peak = noResources();
-  for (const container of pod.spec.initContainers ?? []) {
-    const own = of(container);
-    if (isSidecar(container)) {
-      add(running, own);
-      add(sidecars, own);
-      raiseTo(peak, sidecars);
-    } else {
-      const together = noResources();
-      add(together, own);
-      add(together, sidecars);
-      raiseTo(peak, together);
-    }
-  }
-  raiseTo(running, peak);
+  const running = containerPeak(pod.spec, of, arithmetic);
   const whole = pod.spec.resources?.requests;
   if (whole !== undefined) {
     const asked = addList(noResources(), whole);

@@ -143,6 +143,12 @@ const entryOf = (one: Managed): ManagedFieldsEntry => ({
   ...(one.subresource === "" ? {} : { subresource: one.subresource }),
 });
 
+/** Whether an object, parsed but not decoded, asks to forget who manages it. */
+export const resetsManagers = (object: unknown): boolean =>
+  isObject(object) &&
+  isObject(object["metadata"]) &&
+  asksForReset(object["metadata"]["managedFields"]);
+
 /** A request resets managed fields by a list that is empty or has one empty item. The empty list must be seen before decoding. */
 export const asksForReset = (managedFields: unknown): boolean =>
   Array.isArray(managedFields) &&
@@ -277,7 +283,6 @@ function startingEntries(
   const stored = metaOf(live)?.managedFields;
   const sent = metaOf(next)?.managedFields;
   const readStored = (): ManagedByIdentity => readManagedFields(stored) ?? new Map();
-  // Through a subresource entries cannot be edited.
   if (subresource !== "" || sent === undefined) return readStored();
   if (asksForReset(sent)) return new Map();
   if (sent === stored || equalObjects(sent, stored)) return readStored();
@@ -294,10 +299,12 @@ export function updateManagedFields(
   next: JsonObject,
   context: WriteContext & { readonly reset?: boolean },
 ): ManagedFieldsEntry[] | undefined {
+  const subresource = context.subresource ?? "";
   const start =
-    context.reset === true
+    // Through a subresource entries cannot be edited.
+    context.reset === true && subresource === ""
       ? new Map<string, Managed>()
-      : startingEntries(live, next, context.subresource ?? "");
+      : startingEntries(live, next, subresource);
   // Upstream: an object whose managed fields were reset stays untracked until it is applied.
   if (start.size === 0 && live !== undefined) return undefined;
   const before = live === undefined ? emptyObjectOf(context.schema) : withoutManagedFields(live);

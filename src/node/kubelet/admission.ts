@@ -59,10 +59,11 @@ function lacking(pod: NodePod, node: Node, others: readonly NodePod[]): Admissio
     );
   const podsMax = amountOf("pods", allocatable["pods"]);
   if (others.length + 1 > podsMax) return short("pods", 1, others.length, podsMax);
+  const taken = others.map(podRequests);
   for (const [name, requested] of podRequests(pod)) {
     if (requested === 0) continue;
     if (!(name in allocatable) && !checkedAlways.has(name)) continue;
-    const used = others.reduce((sum, other) => sum + (podRequests(other).get(name) ?? 0), 0);
+    const used = taken.reduce((sum, other) => sum + (other.get(name) ?? 0), 0);
     const capacity = amountOf(name, allocatable[name]);
     if (used + requested > capacity) return short(name, requested, used, capacity);
   }

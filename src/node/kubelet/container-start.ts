@@ -136,7 +136,7 @@ export async function startContainer(node: NodeServices, input: StartInput): Pro
   }
   let containerId: string;
   try {
-    containerId = await node.starting(() =>
+    containerId = await node.starting("container", () =>
       node.runtime.createContainer(input.sandboxId, config, input.sandbox),
     );
   } catch (error) {
@@ -145,7 +145,7 @@ export async function startContainer(node: NodeServices, input: StartInput): Pro
   node.claim(containerId, pod.metadata.uid);
   node.events.container(pod, container.name, "Normal", "Created", "Container created");
   try {
-    await node.starting(() => node.runtime.startContainer(containerId));
+    await node.starting("container", () => node.runtime.startContainer(containerId));
   } catch (error) {
     return failed("RunContainerError", textOf(error));
   }
@@ -202,7 +202,7 @@ async function terminationMount(
   await node.host.makeDirectory(containerDirectory(node.places, uid, container.name), 0o750);
   const hostPath = terminationLogPath(node.places, uid, container.name, attempt);
   // Whatever user the container runs as may write its last words.
-  await node.host.write(hostPath, new Uint8Array(), { mode: 0o666 });
+  await node.host.write(hostPath, new Uint8Array(), { mode: 0o666, durable: false });
   return { containerPath, hostPath, propagation: "private" };
 }
 
@@ -222,7 +222,7 @@ async function writeHostsFile(node: NodeServices, input: StartInput): Promise<st
   const before = await node.host.read(path);
   // A container that runs holds the file itself: it is replaced only when it must say something else.
   const same = before !== undefined && new TextDecoder().decode(before) === text;
-  if (!same) await node.host.write(path, bytes, { mode: 0o644 });
+  if (!same) await node.host.write(path, bytes, { mode: 0o644, durable: false });
   return path;
 }
 

@@ -1,13 +1,7 @@
-/** Image names: validity, the default tag, the registry; and which of a pod's credentials fit. Pure. */
+/** Image names as the runtime gets them; and which of a pod's credentials fit. Pure. */
 import { decodeBase64 } from "#machinery/base64.ts";
+import { parseImageReference } from "#machinery/image-reference.ts";
 import { isObject } from "#machinery/object.ts";
-
-const domain =
-  /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9-]+)*|\[[0-9a-fA-F:]+\])(?::\d+)?$/;
-const pathPart = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
-const tagForm = /^\w[\w.-]{0,127}$/;
-const digestForm = /^[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}$/;
-const nameLengthMax = 255;
 
 export type ImageReference =
   | {
@@ -19,37 +13,16 @@ export type ImageReference =
   | { readonly problem: string };
 
 export function parseImage(image: string): ImageReference {
-  const problem = (why: string): ImageReference => ({
-    problem: `couldn't parse image name "${image}": ${why}`,
-  });
-  const at = image.indexOf("@");
-  const digest = at < 0 ? undefined : image.slice(at + 1);
-  const beforeDigest = at < 0 ? image : image.slice(0, at);
-  const colon = beforeDigest.lastIndexOf(":");
-  const tagged = colon > beforeDigest.lastIndexOf("/");
-  const tag = tagged ? beforeDigest.slice(colon + 1) : undefined;
-  const name = tagged ? beforeDigest.slice(0, colon) : beforeDigest;
-  if (digest !== undefined && !digestForm.test(digest)) return problem("invalid reference format");
-  if (tag !== undefined && !tagForm.test(tag)) return problem("invalid reference format");
-  const parts = name.split("/");
-  const first = parts[0] ?? "";
-  const hasDomain =
-    parts.length > 1 && (/[.:]/.test(first) || first === "localhost" || /[A-Z]/.test(first));
-  if (hasDomain && !domain.test(first)) return problem("invalid reference format");
-  const path = hasDomain ? parts.slice(1) : parts;
-  if (!path.every((part) => pathPart.test(part))) {
-    const lowered = path.every((part) => pathPart.test(part.toLowerCase()));
-    const why = lowered ? ": repository name must be lowercase" : "";
-    return problem(`invalid reference format${why}`);
-  }
-  if (name.length > nameLengthMax) {
-    return problem(`repository name must not be more than ${nameLengthMax} characters`);
-  }
-  const registry = hasDomain ? first : "docker.io";
-  const inLibrary = registry === "docker.io" && path.length === 1;
-  const repository = `${registry}/${inLibrary ? "library/" : ""}${path.join("/")}`;
+  const parsed = parseImageReference(image);
+  if ("problem" in parsed)
+    return { problem: `couldn't parse image name "${image}": ${parsed.problem}` };
+  const { domain = "docker.io", path, tag, digest } = parsed;
+  const inLibrary = domain === "docker.io" && !path.includes("/");
   const bare = digest === undefined && tag === undefined;
-  return { reference: bare ? `${image}:latest` : image, repository };
+  return {
+    reference: bare ? `${image}:latest` : image,
+    repository: `${domain}/${inLibrary ? "library/" : ""}${path}`,
+  };
 }
 
 export interface Credentials {

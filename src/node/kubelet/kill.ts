@@ -2,6 +2,7 @@
  * Ending containers: preStop hook, grace, stop; sidecars after the regular containers, in reverse order. Works from the
  * spec, or, where the pod is gone from the API, from what was noted on the container when it was made.
  */
+import { isSidecar } from "#api/core/v1/pod-containers.ts";
 import type { Container, LifecycleHandler } from "#api/generated/core/v1.ts";
 import { isObject } from "#machinery/object.ts";
 import { RuntimeError } from "#ports/runtime.ts";
@@ -10,13 +11,7 @@ import { runHook } from "./hooks.ts";
 import { annotations } from "./labels.ts";
 import type { NodeServices } from "./node-services.ts";
 import type { KillReason } from "./pod-actions.ts";
-import {
-  containerNamed,
-  formatPod,
-  initContainersOf,
-  isSidecar,
-  type NodePod,
-} from "./pod-spec.ts";
+import { containerNamed, formatPod, initContainersOf, type NodePod } from "./pod-spec.ts";
 import {
   type ContainerRecord,
   type PodRuntimeStatus,

@@ -2,6 +2,7 @@
  * The kubelet: makes this machine a node of the cluster and runs the pods that are bound to it. Assembles the parts; each
  * part has a file of its own. Reads pods, Services, ConfigMaps and Secrets; writes pods' statuses, the Node, its Lease, Events.
  */
+import { isPhaseTerminal } from "#api/core/v1/pod-status.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
 import type { Taint } from "#api/generated/core/v1.ts";
@@ -28,13 +29,7 @@ import { newNode, nodeReport } from "./node-status.ts";
 import { Orphans } from "./orphans.ts";
 import { podsDirectory } from "./paths.ts";
 import { Pleg, type PodInRuntime } from "./pleg.ts";
-import {
-  containerFieldPath,
-  isMirrorPod,
-  isTerminalPhase,
-  type NodePod,
-  nodePod,
-} from "./pod-spec.ts";
+import { containerFieldPath, isMirrorPod, type NodePod, nodePod } from "./pod-spec.ts";
 import { PodWorker } from "./pod-worker.ts";
 import { Prober } from "./prober/prober.ts";
 import { ReferenceStore } from "./references.ts";
@@ -242,7 +237,7 @@ class NodeKubelet implements Kubelet {
       known.update(pod);
       return;
     }
-    const over = isTerminalPhase(pod.status.phase) || pod.metadata.deletionTimestamp !== undefined;
+    const over = isPhaseTerminal(pod.status.phase) || pod.metadata.deletionTimestamp !== undefined;
     if (this.#refused.has(uid) && !over) return;
     this.#refused.delete(uid);
     const fresh = !this.#inRuntime.has(uid);
@@ -471,7 +466,7 @@ class NodeKubelet implements Kubelet {
       }),
       networkReady: () => this.#agent.networkReady,
       claim: (id, uid) => this.#pleg.claim(id, uid),
-      starting: (work) => starts.run(work),
+      starting: (what, work) => starts.run(work, what === "container"),
     };
   }
 

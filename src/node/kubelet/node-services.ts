@@ -48,6 +48,9 @@ export interface NodeServices {
   networkReady(): boolean;
   /** Runtime events that carry this id belong to that pod. */
   claim(id: string, podUid: string): void;
-  /** How many concurrent calls may start or change pods in the runtime. */
-  starting<T>(work: () => Promise<T>): Promise<T>;
+  /**
+   * Bounds how many calls start pods in the runtime at once. Containers go before sandboxes: of many pods at once the
+   * first run soon, and what is done for a pod that runs is done while others start.
+   */
+  starting<T>(what: "sandbox" | "container", work: () => Promise<T>): Promise<T>;
 }

@@ -20,6 +20,16 @@ export const volumeDirectory = (
   plugin: string,
   volume: string,
 ): string => `${volumesDirectory(roots, uid)}/kubernetes.io~${plugin}/${volume}`;
+/** One file system in memory for what must never be on disk: Secrets and tokens of all pods. */
+export const memoryDirectory = (roots: Roots): string => `${roots.root}/memory`;
+export const podMemoryDirectory = (roots: Roots, uid: string): string =>
+  `${memoryDirectory(roots)}/${uid}`;
+export const memoryVolumeDirectory = (
+  roots: Roots,
+  uid: string,
+  plugin: string,
+  volume: string,
+): string => `${podMemoryDirectory(roots, uid)}/kubernetes.io~${plugin}/${volume}`;
 export const hostsFilePath = (roots: Roots, uid: string): string =>
   `${podDirectory(roots, uid)}/etc-hosts`;
 export const containerDirectory = (roots: Roots, uid: string, container: string): string =>

@@ -20,6 +20,8 @@ export interface PodInRuntime {
   readonly namespace: string;
 }
 
+/** What is created and started here is the kubelet's own doing, and it looks when it is done. */
+const newsTypes = ["oom", "exited", "removed"] as const;
 const retryMsMin = 200;
 const retryMsMax = 10_000;
 
@@ -85,7 +87,7 @@ export class Pleg {
     while (!this.#stopped) {
       try {
         // Subscribed before the list: what happens in between is not missed.
-        const stream = this.#runtime.events();
+        const stream = this.#runtime.events(newsTypes);
         this.#stream = stream;
         await this.#relist();
         this.#planRelist();

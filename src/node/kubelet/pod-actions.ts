@@ -2,13 +2,13 @@
  * computePodActions: what has to be done so that the runtime runs what a pod's spec asks for. Pure: spec, runtime status
  * and probe results in, a list of actions out; pod-runner.ts performs them.
  */
+import { isSidecar } from "#api/core/v1/pod-containers.ts";
 import type { Container } from "#api/generated/core/v1.ts";
 import {
   containerHash,
   ephemeralContainersOf,
   initContainersOf,
   isHostNetwork,
-  isSidecar,
   type NodePod,
   restartsWhileRunning,
   shouldRestartAfter,

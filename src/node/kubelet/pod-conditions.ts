@@ -1,7 +1,8 @@
 /** The conditions of a pod that the kubelet owns, and the phase, from container statuses. Pure; wording is upstream's. */
+import { isSidecar } from "#api/core/v1/pod-containers.ts";
 import type { Container } from "#api/generated/core/v1.ts";
 import { sandboxChange } from "./pod-actions.ts";
-import { initContainersOf, isSidecar, type NodePod, shouldRestartAfter } from "./pod-spec.ts";
+import { initContainersOf, type NodePod, shouldRestartAfter } from "./pod-spec.ts";
 import type { ReportedCondition, ReportedContainer, ReportedStatus } from "./reported-status.ts";
 import type { PodRuntimeStatus } from "./runtime-status.ts";
 

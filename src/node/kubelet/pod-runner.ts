@@ -1,4 +1,5 @@
 /** Performs what computePodActions decided: kills, makes the sandbox, starts containers. One pod at a time, one run at a time. */
+import { isSidecar } from "#api/core/v1/pod-containers.ts";
 import type { Container } from "#api/generated/core/v1.ts";
 import type { SandboxConfig } from "#ports/runtime.ts";
 import { newStartMemory, type StartMemory, startContainer } from "./container-start.ts";
@@ -9,7 +10,7 @@ import { killContainer, killPod } from "./kill.ts";
 import type { NodeServices } from "./node-services.ts";
 import { podLogsDirectory } from "./paths.ts";
 import type { PodActions } from "./pod-actions.ts";
-import { initContainersOf, isHostNetwork, isSidecar, type NodePod } from "./pod-spec.ts";
+import { initContainersOf, isHostNetwork, type NodePod } from "./pod-spec.ts";
 import type { StartFailure } from "./pod-status.ts";
 import { podCgroup, podCgroupLimits } from "./resources.ts";
 import type { ContainerRecord, PodRuntimeStatus } from "./runtime-status.ts";
@@ -165,7 +166,7 @@ export class PodRunner {
     try {
       const cgroup = node.host.cgroup(podCgroup(node.places.cgroupRoot, pod));
       const [id] = await Promise.all([
-        node.starting(async () => {
+        node.starting("sandbox", async () => {
           await cgroup.make(podCgroupLimits(pod, node.config.podPidsLimit));
           return await node.runtime.runSandbox(config);
         }),

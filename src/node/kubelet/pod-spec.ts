@@ -1,5 +1,6 @@
 /** What a pod's spec says, read once: lookups, restart decisions, namespaces. Pure. */
 import type { Container, EphemeralContainer, Pod } from "#api/generated/core/v1.ts";
+import { fnv1a32 } from "#machinery/hash.ts";
 
 /** A Pod that has an identity: every pod that came from the API server. */
 export interface NodePod extends Pod {
@@ -41,9 +42,6 @@ export function allContainersOf(pod: NodePod): readonly Container[] {
 export const containerNamed = (pod: NodePod, name: string): Container | undefined =>
   allContainersOf(pod).find((container) => container.name === name);
 
-/** An init container that keeps running beside the regular ones. */
-export const isSidecar = (container: Container): boolean => container.restartPolicy === "Always";
-
 export const isHostNetwork = (pod: NodePod): boolean => pod.spec.hostNetwork === true;
 
 export const isPrivileged = (pod: NodePod): boolean =>
@@ -52,9 +50,6 @@ export const isPrivileged = (pod: NodePod): boolean =>
 /** Static pods are announced by mirror pods, which nobody runs from the API. */
 export const isMirrorPod = (pod: NodePod): boolean =>
   pod.metadata.annotations?.["kubernetes.io/config.mirror"] !== undefined;
-
-export const isTerminalPhase = (phase: string | undefined): boolean =>
-  phase === "Succeeded" || phase === "Failed";
 
 /** The matching action of the container's restart rules, if any. */
 function matchingRule(container: Container, exitCode: number): string | undefined {
@@ -96,18 +91,12 @@ export function containerFieldPath(pod: NodePod, name: string): string {
   return `spec.ephemeralContainers{${name}}`;
 }
 
-const fnvOffset = 0x811c9dc5;
-const fnvPrime = 0x01000193;
-
 /**
  * Identifies what a container must be recreated for: its name and image (everything else is immutable, or changed in
  * place). FNV-1a, hexadecimal, kept in an annotation of the container.
  */
 export function containerHash(container: Container): string {
-  let hash = fnvOffset;
-  const text = JSON.stringify({ image: container.image ?? "", name: container.name });
-  for (const byte of new TextEncoder().encode(text)) {
-    hash = Math.imul(hash ^ byte, fnvPrime) >>> 0;
-  }
-  return hash.toString(16);
+  return fnv1a32(JSON.stringify({ image: container.image ?? "", name: container.name })).toString(
+    16,
+  );
 }

@@ -2,6 +2,8 @@
  * A pod's status, as the API shows it, from spec, runtime status, probe results and what was reported before. Pure. The
  * status manager sends what comes out of here; nothing else writes pod statuses.
  */
+import { isSidecar } from "#api/core/v1/pod-containers.ts";
+import { isPhaseTerminal } from "#api/core/v1/pod-status.ts";
 import type { Container } from "#api/generated/core/v1.ts";
 import { formatTime, parseTime } from "#machinery/time.ts";
 import {
@@ -26,8 +28,6 @@ import {
   ephemeralContainersOf,
   initContainersOf,
   isHostNetwork,
-  isSidecar,
-  isTerminalPhase,
   type NodePod,
 } from "./pod-spec.ts";
 import type {
@@ -404,7 +404,7 @@ export function terminatedStatus(pod: NodePod, status: ReportedStatus): Reported
   const initial = status.initContainerStatuses ?? [];
   const begun = initial.findLastIndex((one) => one.state?.waiting === undefined || hasRun(one));
   const initialized = isInitialized(pod, status);
-  const phase = isTerminalPhase(status.phase) ? status.phase : "Failed";
+  const phase = isPhaseTerminal(status.phase) ? status.phase : "Failed";
   return {
     ...status,
     ...(phase === undefined ? {} : { phase }),

@@ -3,6 +3,7 @@
  * from syncing (keep it running) to terminating (stop it) to terminated (clean up) to finished, and never back.
  */
 
+import { isPhaseTerminal } from "#api/core/v1/pod-status.ts";
 import { parseTime } from "#machinery/time.ts";
 import { collectGarbage, removePod, removePodCgroups } from "./garbage.ts";
 import { killPod } from "./kill.ts";
@@ -10,7 +11,7 @@ import type { NodeServices } from "./node-services.ts";
 import { podDirectory } from "./paths.ts";
 import { computePodActions } from "./pod-actions.ts";
 import { PodRunner } from "./pod-runner.ts";
-import { isHostNetwork, isTerminalPhase, type NodePod } from "./pod-spec.ts";
+import { isHostNetwork, type NodePod } from "./pod-spec.ts";
 import { podStatusOf, terminatedStatus } from "./pod-status.ts";
 import type { ReportedStatus } from "./reported-status.ts";
 import { noRuntimeStatus, type PodRuntimeStatus } from "./runtime-status.ts";
@@ -62,7 +63,7 @@ export class PodWorker {
     this.#fresh = options.fresh;
     this.#onFinished = onFinished;
     this.#runner = new PodRunner(node);
-    if (pod.metadata.deletionTimestamp !== undefined || isTerminalPhase(pod.status.phase)) {
+    if (pod.metadata.deletionTimestamp !== undefined || isPhaseTerminal(pod.status.phase)) {
       this.#phase = "terminating";
       this.#graceSeconds = graceOf(pod);
     }
@@ -99,7 +100,7 @@ export class PodWorker {
       return;
     }
     if (pod.metadata.deletionTimestamp !== undefined) this.#terminate(graceOf(pod));
-    else if (isTerminalPhase(pod.status.phase)) this.#terminate(undefined);
+    else if (isPhaseTerminal(pod.status.phase)) this.#terminate(undefined);
     if (affectsWork(before, pod)) {
       this.#volumesDirty = true;
       this.poke();
@@ -270,7 +271,7 @@ export class PodWorker {
       node.events.pod(pod, "Normal", this.#verdict.reason, this.#verdict.message);
     }
     const status = this.#report(runtime, false);
-    if (isTerminalPhase(status.phase)) {
+    if (isPhaseTerminal(status.phase)) {
       this.#terminate(undefined);
       this.#dirty = true;
       return undefined;
@@ -325,7 +326,7 @@ export class PodWorker {
     const node = this.#node;
     const runtime = await this.#read();
     // A pod that was over before it came here (refused, or ended in an earlier life) keeps what was said of it.
-    const isTold = isTerminalPhase(this.#pod.status.phase) && runtime.containers.length === 0;
+    const isTold = isPhaseTerminal(this.#pod.status.phase) && runtime.containers.length === 0;
     if (!isTold) this.#report(runtime, false);
     node.prober.stopLivenessAndStartup(this.uid);
     this.#killing = runtime;

@@ -2,7 +2,6 @@ import { expect, test } from "vitest";
 import type { Container, PodSpec } from "#api/generated/core/v1.ts";
 import type { NodePod } from "./pod-spec.ts";
 import {
-  computeQosClass,
   containerResources,
   oomScoreAdj,
   podCgroup,
@@ -29,15 +28,6 @@ const podOf = (containers: Container[], more: Partial<PodSpec> = {}): NodePod =>
 });
 const gib = 1024 ** 3;
 const both = { cpu: "500m", memory: "1Gi" };
-
-test("QoS classes", () => {
-  expect(computeQosClass(podOf([container({}, {})]))).toBe("BestEffort");
-  expect(computeQosClass(podOf([container(both, both)]))).toBe("Guaranteed");
-  expect(computeQosClass(podOf([container({}, both)]))).toBe("Guaranteed");
-  expect(computeQosClass(podOf([container({ cpu: "1" }, {})]))).toBe("Burstable");
-  expect(computeQosClass(podOf([container(both, both), container({}, {})]))).toBe("Burstable");
-  expect(computeQosClass(podOf([container({ cpu: "0" }, {})]))).toBe("BestEffort");
-});
 
 test("a pod's cgroup stands where its class says, with its limits", () => {
   const guaranteed = podOf([container(both, both)]);

@@ -1,14 +1,21 @@
 /**
- * Requests and limits, in the units that the kernel and the scheduler's arithmetic use: QoS class, sums over a pod, CFS
+ * Requests and limits, in the units that the kernel and the scheduler's arithmetic use: CFS
  * shares and quotas, OOM scores, cgroup names. Pure. The formulas are upstream's: pods behave alike on either kubelet.
  */
-import type { Container, ResourceRequirements } from "#api/generated/core/v1.ts";
+import { isSidecar } from "#api/core/v1/pod-containers.ts";
+import {
+  effectiveLimits,
+  effectiveRequests,
+  podQosClass,
+  type QosClass,
+  type ResourceList,
+} from "#api/core/v1/pod-resources.ts";
+import type { Container } from "#api/generated/core/v1.ts";
 import { toMilli, toWhole } from "#machinery/quantity.ts";
 import type { CgroupLimits } from "#ports/host.ts";
 import type { Resources } from "#ports/runtime.ts";
-import { initContainersOf, isSidecar, type NodePod } from "./pod-spec.ts";
+import { initContainersOf, type NodePod } from "./pod-spec.ts";
 
-export type QosClass = "Guaranteed" | "Burstable" | "BestEffort";
 /** Resource name to amount: milli-CPUs for cpu, whole units for all others. */
 export type Amounts = ReadonlyMap<string, number>;
 
@@ -26,91 +33,26 @@ export function milliCpuToQuota(milli: number): number {
   return Math.max(quotaUsMin, Math.floor((milli * quotaPeriodUs) / 1000));
 }
 
-type Quantities = Readonly<Record<string, string>> | undefined;
-
 export const amountOf = (name: string, quantity: string | undefined): number =>
   quantity === undefined ? 0 : name === "cpu" ? toMilli(quantity) : toWhole(quantity);
 
-export function amountsOf(quantities: Quantities): Map<string, number> {
+function amountsOf(quantities: ResourceList): Amounts {
   const amounts = new Map<string, number>();
-  for (const [name, quantity] of Object.entries(quantities ?? {})) {
+  for (const [name, quantity] of Object.entries(quantities)) {
     amounts.set(name, amountOf(name, quantity));
   }
   return amounts;
 }
 
-function add(into: Map<string, number>, more: Amounts): void {
-  for (const [name, amount] of more) into.set(name, (into.get(name) ?? 0) + amount);
-}
-function raise(into: Map<string, number>, floor: Amounts): void {
-  for (const [name, amount] of floor) into.set(name, Math.max(into.get(name) ?? 0, amount));
-}
-
-/**
- * What a pod needs at its peak: the regular containers and sidecars together, or an init container beside the sidecars that
- * were started before it; pod-level values win; overhead on top.
- */
-function podTotal(pod: NodePod, kind: "requests" | "limits"): Map<string, number> {
-  const total = new Map<string, number>();
-  const peak = new Map<string, number>();
-  const sidecars = new Map<string, number>();
-  for (const container of pod.spec.containers) add(total, amountsOf(container.resources?.[kind]));
-  for (const container of initContainersOf(pod)) {
-    const own = amountsOf(container.resources?.[kind]);
-    if (isSidecar(container)) {
-      add(total, own);
-      add(sidecars, own);
-      raise(peak, sidecars);
-    } else {
-      const beside = new Map(own);
-      add(beside, sidecars);
-      raise(peak, beside);
-    }
-  }
-  raise(total, peak);
-  for (const [name, amount] of amountsOf(pod.spec.resources?.[kind])) {
-    if (name === "cpu" || name === "memory" || name.startsWith("hugepages-")) {
-      total.set(name, amount);
-    }
-  }
-  for (const [name, amount] of amountsOf(pod.spec.overhead)) {
-    if (kind === "requests" || total.has(name)) total.set(name, (total.get(name) ?? 0) + amount);
-  }
-  return total;
-}
-export const podRequests = (pod: NodePod): Amounts => podTotal(pod, "requests");
-export const podLimits = (pod: NodePod): Amounts => podTotal(pod, "limits");
-
-function requirementsQos(resources: ResourceRequirements | undefined): QosClass {
-  const requests = amountsOf(resources?.requests);
-  const limits = amountsOf(resources?.limits);
-  const named = ["cpu", "memory"];
-  const set = named.some((name) => (requests.get(name) ?? 0) > 0 || (limits.get(name) ?? 0) > 0);
-  if (!set) return "BestEffort";
-  const guaranteed = named.every((name) => {
-    const limit = limits.get(name) ?? 0;
-    return limit > 0 && (requests.get(name) ?? limit) === limit;
-  });
-  return guaranteed ? "Guaranteed" : "Burstable";
-}
-
-export function computeQosClass(pod: NodePod): QosClass {
-  const podLevel = pod.spec.resources;
-  if (podLevel?.requests !== undefined || podLevel?.limits !== undefined) {
-    return requirementsQos(podLevel);
-  }
-  const classes = new Set(
-    [...initContainersOf(pod), ...pod.spec.containers].map((one) => requirementsQos(one.resources)),
-  );
-  if (classes.size === 1) return [...classes][0] ?? "BestEffort";
-  return classes.size === 0 ? "BestEffort" : "Burstable";
-}
+/** What a pod needs at its peak. */
+export const podRequests = (pod: NodePod): Amounts => amountsOf(effectiveRequests(pod));
+export const podLimits = (pod: NodePod): Amounts => amountsOf(effectiveLimits(pod));
 
 /** The class the API server wrote down, which never changes, else computed. */
 export function qosClassOf(pod: NodePod): QosClass {
   const known = pod.status?.qosClass;
   const classes: readonly QosClass[] = ["Guaranteed", "Burstable", "BestEffort"];
-  return classes.find((one) => one === known) ?? computeQosClass(pod);
+  return classes.find((one) => one === known) ?? podQosClass(pod);
 }
 
 /** "/kubepods/burstable/pod<uid>": guaranteed pods stand directly below the root. */

@@ -2,6 +2,7 @@
  * Status manager: sends pods' statuses to the API server, only what changed, one request a pod at a time; and, when the
  * kubelet is through with a deleted pod, deletes it for good. Nobody else writes pod statuses from this node.
  */
+import { isPhaseTerminal } from "#api/core/v1/pod-status.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import type { Client } from "#client/client.ts";
 import { resourceVersionOf } from "#client/informer.ts";
@@ -10,7 +11,7 @@ import { isStatus } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import { ownConditions } from "./pod-conditions.ts";
-import { isTerminalPhase, type NodePod, nodePod } from "./pod-spec.ts";
+import { type NodePod, nodePod } from "./pod-spec.ts";
 import { trimMessages } from "./pod-status.ts";
 import type { ReportedStatus } from "./reported-status.ts";
 
@@ -167,7 +168,7 @@ export class StatusManager {
       }
     }
     if (!entry.finished || current.metadata.deletionTimestamp === undefined) return;
-    if (!isTerminalPhase(current.status.phase)) return;
+    if (!isPhaseTerminal(current.status.phase)) return;
     try {
       await this.#client.delete(
         Pod,
@@ -191,7 +192,7 @@ export function statusToSend(
   mayRun: boolean,
 ): ReportedStatus {
   const old = pod.status;
-  if (!mayRun || isTerminalPhase(old.phase) || !isTerminalPhase(status.phase)) return status;
+  if (!mayRun || isPhaseTerminal(old.phase) || !isPhaseTerminal(status.phase)) return status;
   const { phase: _phase, reason: _reason, message: _message, ...rest } = status;
   return {
     ...rest,

@@ -5,7 +5,15 @@
 import type { Volume, VolumeMount } from "#api/generated/core/v1.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Host } from "#ports/host.ts";
-import { podDirectory, type Roots, volumeDirectory, volumesDirectory } from "./paths.ts";
+import {
+  memoryDirectory,
+  memoryVolumeDirectory,
+  podDirectory,
+  podMemoryDirectory,
+  type Roots,
+  volumeDirectory,
+  volumesDirectory,
+} from "./paths.ts";
 import type { NodePod } from "./pod-spec.ts";
 import type { AtomicWriter } from "./volumes/atomic-writer.ts";
 import { volumePlugins } from "./volumes/index.ts";
@@ -24,6 +32,7 @@ export class VolumeManager {
   readonly #world: () => VolumeWorld;
   /** By pod uid. */
   readonly #mounted = new Map<string, MountedVolumes>();
+  #memory: Promise<void> | undefined;
 
   /** `world` is asked each time: the node's figures in it change. */
   constructor(
@@ -57,7 +66,7 @@ export class VolumeManager {
     const before = this.mounted(pod.metadata.uid);
     const now = new Map<string, MountedVolume>();
     const failed: { readonly name: string; readonly why: string }[] = [];
-    for (const volume of pod.spec.volumes ?? []) {
+    const bring = async (volume: Volume): Promise<void> => {
       const known = before.get(volume.name);
       const live = pluginOf(volume)?.live ?? false;
       try {
@@ -69,7 +78,8 @@ export class VolumeManager {
         if (known !== undefined) now.set(volume.name, { ...known, refreshAtMs });
         else failed.push({ name: volume.name, why });
       }
-    }
+    };
+    await Promise.all((pod.spec.volumes ?? []).map(bring));
     this.#mounted.set(pod.metadata.uid, now);
     const first = failed[0];
     if (first !== undefined) {
@@ -87,8 +97,29 @@ export class VolumeManager {
           "use emptyDir, hostPath, configMap, secret, downwardAPI or projected",
       );
     }
-    const directory = volumeDirectory(this.#roots, pod.metadata.uid, plugin.name, volume.name);
+    const place = plugin.inMemory === true ? memoryVolumeDirectory : volumeDirectory;
+    const directory = place(this.#roots, pod.metadata.uid, plugin.name, volume.name);
+    if (plugin.inMemory === true) await this.#haveMemory();
     return await plugin.setUp({ ...this.#world(), pod, volume, directory });
+  }
+
+  /**
+   * One tmpfs for all pods: mounting one for each volume would start two programs more for each pod. One that an earlier
+   * life of the kubelet mounted is taken over, for containers hold its directories.
+   */
+  #haveMemory(): Promise<void> {
+    this.#memory ??= this.#mountMemory().catch((error: unknown) => {
+      this.#memory = undefined;
+      throw error;
+    });
+    return this.#memory;
+  }
+  async #mountMemory(): Promise<void> {
+    const target = memoryDirectory(this.#roots);
+    await this.#host.makeDirectory(target, 0o700);
+    if ((await this.#host.mounts()).some((mount) => mount.target === target)) return;
+    const options = ["mode=0700"];
+    await this.#host.mount({ source: "tmpfs", target, type: "tmpfs", options });
   }
 
   /** The host path that a container's mount means. */
@@ -130,7 +161,10 @@ export class VolumeManager {
     for (const target of below) await this.#host.unmount(target);
     for (const volume of this.mounted(podUid).values()) this.#writer.forget(volume.hostPath);
     this.#mounted.delete(podUid);
-    await this.#host.remove(directory);
+    await Promise.all([
+      this.#host.remove(directory),
+      this.#host.remove(podMemoryDirectory(this.#roots, podUid)),
+    ]);
   }
 
   async removePodDirectory(podUid: string): Promise<void> {

@@ -135,6 +135,7 @@ export const Deployment = defineResource<Deployment>({
       ...validateNotDecremented("collisionCount", status, old.status),
     ],
     warnings: workloadWarnings,
+    statusResetFields: ["metadata.labels"],
     prepareForStatusUpdate({ metadata }, old) {
       if (old.metadata.labels === undefined) delete metadata.labels;
       else metadata.labels = { ...old.metadata.labels };

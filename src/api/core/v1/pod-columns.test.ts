@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { formatTime } from "#machinery/time.ts";
 import { decoded } from "../../test-objects.ts";
-import { podRowConditions } from "./pod-columns.ts";
 import { Pod } from "./pod.ts";
+import { podRowConditions } from "./pod-columns.ts";
 
 const now = 1_700_000_000_000;
 const ago = (seconds: number): string => formatTime(now - seconds * 1000);

@@ -51,20 +51,28 @@ function raise(into: Amounts, floor: Amounts): void {
 const asList = (amounts: Amounts): Record<string, string> =>
   Object.fromEntries([...amounts].map(([name, { text }]) => [name, text]));
 
+/** How amounts are summed, in whatever form they are held. */
+export interface Arithmetic<A> {
+  readonly none: () => A;
+  readonly add: (into: A, more: A) => void;
+  readonly raise: (into: A, floor: A) => void;
+}
+
 /**
  * What the containers need at their peak: the regular ones and the sidecars together, or an init
- * container beside the sidecars that were started before it.
+ * container beside the sidecars that were started before it. `of` gives amounts that may be changed.
  */
-function containerTotal(
+export function containerPeak<A>(
   spec: PodSpec,
-  of: (container: Container) => ResourceList | undefined,
-): Amounts {
-  const total: Amounts = new Map();
-  const peak: Amounts = new Map();
-  const sidecars: Amounts = new Map();
-  for (const container of spec.containers ?? []) add(total, amountsOf(of(container)));
+  of: (container: Container) => A,
+  { none, add, raise }: Arithmetic<A>,
+): A {
+  const total = none();
+  const peak = none();
+  const sidecars = none();
+  for (const container of spec.containers ?? []) add(total, of(container));
   for (const container of spec.initContainers ?? []) {
-    const own = amountsOf(of(container));
+    const own = of(container);
     if (isSidecar(container)) {
       add(total, own);
       add(sidecars, own);
@@ -77,6 +85,12 @@ function containerTotal(
   raise(total, peak);
   return total;
 }
+
+const exact: Arithmetic<Amounts> = { none: () => new Map(), add, raise };
+const containerTotal = (
+  spec: PodSpec,
+  of: (container: Container) => ResourceList | undefined,
+): Amounts => containerPeak(spec, (container) => amountsOf(of(container)), exact);
 
 /** The sum over the containers alone, as texts. */
 export const aggregateContainerRequests = (spec: PodSpec): Record<string, string> =>

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { decoded } from "../../test-objects.ts";
 import { Deployment } from "../../apps/v1/deployment.ts";
+import { decoded } from "../../test-objects.ts";
 import { Pod } from "./pod.ts";
 import { podWarnings } from "./pod-warnings.ts";
 

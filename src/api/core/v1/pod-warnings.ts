@@ -2,9 +2,10 @@
  * Warnings about pods and pod templates: allowed, but hardly meant. Told once, when the object is
  * made. Pure.
  */
+
+import { formatIp, isMapped, parseIp, parseIpSloppy } from "#machinery/ip.ts";
 import { sortedKeys } from "#machinery/object.ts";
 import { quantityOf } from "#machinery/quantity.ts";
-import { formatIp, isMapped, parseIp, parseIpSloppy } from "#machinery/ip.ts";
 import { isDns1123Label, isLabelValue } from "#machinery/validation.ts";
 import type {
   Container,

@@ -3,6 +3,12 @@ import type * as g from "../../generated/core/v1.ts";
 import { defineResource } from "../../resource.ts";
 import { podColumns, podRowConditions } from "./pod-columns.ts";
 import { setPodDefaults } from "./pod-defaults.ts";
+import {
+  podGracePeriodSeconds,
+  preparePodForCreate,
+  preparePodForStatusUpdate,
+  preparePodForUpdate,
+} from "./pod-strategy.ts";
 import { validatePodResize } from "./pod-validation/resize.ts";
 import { validatePodStatusUpdate } from "./pod-validation/status.ts";
 import {
@@ -11,12 +17,6 @@ import {
   validatePodUpdate,
 } from "./pod-validation/update.ts";
 import { podWarnings } from "./pod-warnings.ts";
-import {
-  podGracePeriodSeconds,
-  preparePodForCreate,
-  preparePodForStatusUpdate,
-  preparePodForUpdate,
-} from "./pod-strategy.ts";
 
 export type Pod = g.Pod;
 
@@ -53,6 +53,7 @@ export const Pod = defineResource<g.Pod>({
       }
     },
     validateStatusUpdate: validatePodStatusUpdate,
+    statusResetFields: ["metadata.deletionTimestamp", "metadata.ownerReferences"],
     warnings: podWarnings,
     gracePeriodSeconds: podGracePeriodSeconds,
   },

@@ -6,8 +6,8 @@ import type { User } from "#api/request.ts";
 import {
   type Attributes,
   type Authorizer,
-  noOpinion,
   type NonResourceRule,
+  noOpinion,
   type ResourceRule,
 } from "./authorizer.ts";
 import { namespacedRoles, roles } from "./roles.ts";

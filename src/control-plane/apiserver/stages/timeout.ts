@@ -1,6 +1,7 @@
 /** Stage: a request that is not answered in time is answered 504. `timeout` in the query may only shorten that. */
-import { badRequest, timeoutError } from "#machinery/status-error.ts";
+
 import { parseGoDuration } from "#machinery/go-duration.ts";
+import { badRequest, timeoutError } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import { isLongRunning, type Stage } from "../chain.ts";
 import { queryValue } from "../request-info.ts";
@@ -12,8 +13,8 @@ function limitOf(asked: string | undefined): number {
   const parsed = parseGoDuration(asked);
   if ("problem" in parsed)
     throw badRequest(`invalid timeout specified in the request URL - ${parsed.problem}`);
-  const ms = Number(parsed.nanos / 1_000_000n);
-  return ms <= 0 ? requestMsMax : Math.min(ms, requestMsMax);
+  const ms = Number(parsed.nanos) / 1e6;
+  return ms > 0 ? Math.min(ms, requestMsMax) : requestMsMax;
 }
 
 export const timeOut =

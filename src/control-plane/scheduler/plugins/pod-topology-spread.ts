@@ -3,10 +3,11 @@
  * constraints of the Pod demand, and, without any, softly by the Services and the controller that
  * it belongs to.
  */
-import { hasUntolerated } from "#api/core/v1/toleration.ts";
+
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
-import { Service } from "#api/core/v1/service.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
+import { Service } from "#api/core/v1/service.ts";
+import { hasUntolerated } from "#api/core/v1/toleration.ts";
 import type { TopologySpreadConstraint } from "#api/generated/core/v1.ts";
 import { namespaceIndex } from "#client/cache.ts";
 import { controllerOf } from "#machinery/meta.ts";

@@ -2,8 +2,9 @@
  * TaintToleration: keeps Pods off nodes whose taints they do not tolerate, and prefers nodes with
  * fewer soft ones.
  */
-import { hasUntolerated, isTolerated } from "#api/core/v1/toleration.ts";
+
 import type { Node } from "#api/core/v1/node.ts";
+import { hasUntolerated, isTolerated } from "#api/core/v1/toleration.ts";
 import type { Toleration } from "#api/generated/core/v1.ts";
 import { equalObjects } from "#machinery/object.ts";
 import { definePlugin, normalizeToMax, rejectForGood } from "../plugin.ts";

@@ -2,12 +2,14 @@
  * The prober: a timer for each probe of each running container, the thresholds, and the results that pod statuses and
  * actions are made from. Told of each pod's status as it is computed; tells the pod's worker when a result changed.
  */
+import { isSidecar } from "#api/core/v1/pod-containers.ts";
+import { isPhaseTerminal } from "#api/core/v1/pod-status.ts";
 import type { Container, Probe } from "#api/generated/core/v1.ts";
 import { parseTime } from "#machinery/time.ts";
 import type { Random } from "#ports/random.ts";
 import type { EventSink } from "../events.ts";
 import type { ProbeOutcome, ProbeResults } from "../pod-actions.ts";
-import { initContainersOf, isSidecar, isTerminalPhase, type NodePod } from "../pod-spec.ts";
+import { initContainersOf, type NodePod } from "../pod-spec.ts";
 import type { ReportedContainer, ReportedStatus } from "../reported-status.ts";
 import { Semaphore } from "../semaphore.ts";
 import { type ProbeWorld, runProbe, type Verdict } from "./probe.ts";
@@ -85,7 +87,7 @@ export class Prober implements ProbeResults {
   /** Brings the probes in line with what runs. */
   update(pod: NodePod, status: ReportedStatus): void {
     const { uid } = pod.metadata;
-    if (isTerminalPhase(status.phase)) {
+    if (isPhaseTerminal(status.phase)) {
       this.remove(uid);
       return;
     }

@@ -17,15 +17,13 @@ function sizeBytes(input: VolumeInput): number | undefined {
   return limits.length === 0 ? undefined : Math.min(...limits.map(Number));
 }
 
-export async function mountTmpfs(
-  input: VolumeInput,
-  directory: string,
-  bytes: number | undefined,
-): Promise<void> {
-  const mounted = await input.host.mounts();
+async function mountTmpfs(input: VolumeInput): Promise<void> {
+  const { host, directory } = input;
+  const mounted = await host.mounts();
   if (mounted.some((one) => one.target === directory)) return;
+  const bytes = sizeBytes(input);
   const options = bytes === undefined ? [] : [`size=${bytes}`];
-  await input.host.mount({ source: "tmpfs", target: directory, type: "tmpfs", options });
+  await host.mount({ source: "tmpfs", target: directory, type: "tmpfs", options });
 }
 
 export const emptyDir: VolumePlugin = {
@@ -38,7 +36,7 @@ export const emptyDir: VolumePlugin = {
     const mode = 0o777;
     if ((await host.stat(directory)) === undefined) await host.makeDirectory(directory, mode);
     if (input.volume.emptyDir?.medium === "Memory") {
-      await mountTmpfs(input, directory, sizeBytes(input));
+      await mountTmpfs(input);
     }
     // The umask took bits away, or a fresh tmpfs has its own.
     await host.setOwner(directory, gid ?? 0, {

@@ -2,7 +2,6 @@
 import type { VolumeProjection } from "#api/generated/core/v1.ts";
 import type { NodePod } from "../pod-spec.ts";
 import type { ProjectedFile } from "./atomic-writer.ts";
-import { mountTmpfs } from "./empty-dir.ts";
 import { defaultMode, projectDownward, projectKeys } from "./projection.ts";
 import { fsGroupOf, VolumeError, type VolumeInput, type VolumePlugin } from "./volume.ts";
 
@@ -66,6 +65,7 @@ async function project(
 export const projected: VolumePlugin = {
   name: "projected",
   live: true,
+  inMemory: true,
   handles: (volume) => volume.projected !== undefined,
   async setUp(input) {
     const mode = input.volume.projected?.defaultMode ?? defaultMode;
@@ -78,8 +78,6 @@ export const projected: VolumePlugin = {
         refreshAtMs = Math.min(refreshAtMs ?? part.refreshAtMs, part.refreshAtMs);
       }
     }
-    await input.host.makeDirectory(input.directory, 0o755);
-    await mountTmpfs(input, input.directory, undefined);
     await input.writer.write(input.directory, files, fsGroupOf(input.pod));
     return {
       hostPath: input.directory,

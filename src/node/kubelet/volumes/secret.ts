@@ -1,11 +1,11 @@
 /** secret: the keys of a Secret as files, in memory only. */
-import { mountTmpfs } from "./empty-dir.ts";
 import { defaultMode, projectKeys } from "./projection.ts";
 import { fsGroupOf, VolumeError, type VolumePlugin } from "./volume.ts";
 
 export const secret: VolumePlugin = {
   name: "secret",
   live: true,
+  inMemory: true,
   handles: (volume) => volume.secret !== undefined,
   async setUp(input) {
     const {
@@ -24,8 +24,6 @@ export const secret: VolumePlugin = {
       optional,
       (key) => `references non-existent secret key: ${key}`,
     );
-    await input.host.makeDirectory(input.directory, 0o755);
-    await mountTmpfs(input, input.directory, undefined);
     await input.writer.write(input.directory, files, fsGroupOf(input.pod));
     return { hostPath: input.directory, readOnly: true, atomic: true };
   },

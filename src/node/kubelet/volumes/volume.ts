@@ -24,7 +24,7 @@ export interface VolumeWorld {
 export interface VolumeInput extends VolumeWorld {
   readonly pod: NodePod;
   readonly volume: Volume;
-  /** Where this volume lives below the pod's directory. Not made yet. */
+  /** Where this volume lives: below the pod's directory, or in memory. Not made yet. */
   readonly directory: string;
 }
 
@@ -46,6 +46,8 @@ export interface VolumePlugin {
   setUp(input: VolumeInput): Promise<MountedVolume>;
   /** The content may change while the pod runs. */
   readonly live: boolean;
+  /** Its directory is in memory: what it shows must never be on disk. */
+  readonly inMemory?: boolean;
 }
 
 /** Why a volume can't be had; told in the event FailedMount. */

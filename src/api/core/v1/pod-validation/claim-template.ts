@@ -6,7 +6,7 @@ import { type FieldError, forbidden, invalid, required } from "#machinery/field-
 import { validateAnnotations } from "#machinery/meta-validation.ts";
 import { equalObjects } from "#machinery/object.ts";
 import { quantityOf } from "#machinery/quantity.ts";
-import { validateLabels, validateLabelSelector } from "#machinery/selector.ts";
+import { validateLabelSelector, validateLabels } from "#machinery/selector.ts";
 import { isDns1123Label } from "#machinery/validation.ts";
 import type {
   PersistentVolumeClaimSpec,

@@ -1,7 +1,7 @@
 /** Containers of all three kinds: what they share, and what each may have. */
 import {
-  type FieldError,
   duplicate,
+  type FieldError,
   forbidden,
   invalid,
   notFoundField,

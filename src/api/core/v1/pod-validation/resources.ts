@@ -1,7 +1,7 @@
 /** Requests and limits: names of resources, amounts, what fits what; claims of devices. */
 import {
-  type FieldError,
   duplicate,
+  type FieldError,
   forbidden,
   invalid,
   notSupported,

@@ -1,7 +1,7 @@
 /** Where a pod wants to run: affinities, spreading, gates. */
 import {
-  type FieldError,
   duplicate,
+  type FieldError,
   forbidden,
   invalid,
   required,

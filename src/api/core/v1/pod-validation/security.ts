@@ -1,5 +1,5 @@
 /** Security contexts of pods and containers: users, profiles, sysctls. */
-import { type FieldError, duplicate, invalid, required } from "#machinery/field-error.ts";
+import { duplicate, type FieldError, invalid, required } from "#machinery/field-error.ts";
 import { isGroupId } from "#machinery/validation.ts";
 import type {
   AppArmorProfile,

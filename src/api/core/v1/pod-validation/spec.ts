@@ -1,7 +1,7 @@
 /** The spec of a pod or of a pod template, field by field in upstream's order. */
 import { type FieldError, forbidden, invalid, required } from "#machinery/field-error.ts";
-import { validateAnnotations } from "#machinery/meta-validation.ts";
 import type { ObjectMeta } from "#machinery/meta.ts";
+import { validateAnnotations } from "#machinery/meta-validation.ts";
 import { validateLabels } from "#machinery/selector.ts";
 import {
   isDns1123Subdomain,

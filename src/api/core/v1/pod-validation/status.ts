@@ -3,8 +3,8 @@
  * addresses.
  */
 import {
-  type FieldError,
   duplicate,
+  type FieldError,
   forbidden,
   invalid,
   notSupported,

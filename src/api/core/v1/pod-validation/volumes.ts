@@ -3,8 +3,8 @@
  * storage-volumes.ts.
  */
 import {
-  type FieldError,
   duplicate,
+  type FieldError,
   forbidden,
   invalid,
   required,

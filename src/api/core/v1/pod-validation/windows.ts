@@ -17,7 +17,8 @@ const gmsaBytesMax = 64 * 1024;
 const userDomainLengthMax = 256;
 const userNameLengthMax = 104;
 const encoder = new TextEncoder();
-const controlCharacters = /[\u0000-\u001f\u007f]/; // oxlint-disable-line no-control-regex
+const hasControlCharacter = (text: string): boolean =>
+  Array.from(text).some((char) => char < " " || char === "\u007f");
 const netBiosName = /^[^\\/:*?"<>|.][^\\/:*?"<>|]{0,14}$/;
 const dnsName =
   /^[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$/;
@@ -26,7 +27,7 @@ const dnsName =
 function validateUserName(name: string, path: string): FieldError[] {
   const refuse = (detail: string): FieldError => invalid(path, name, detail);
   if (name === "") return [refuse("runAsUserName cannot be an empty string")];
-  if (controlCharacters.test(name)) {
+  if (hasControlCharacter(name)) {
     return [refuse("runAsUserName cannot contain control characters")];
   }
   const parts = name.split("\\");

@@ -1,7 +1,7 @@
-import { createHash, createHmac } from "node:crypto";
+import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { hmacSha256, sha256 } from "./sha256.ts";
+import { sha256 } from "./hash.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
@@ -19,19 +19,10 @@ test("known answers of FIPS 180-4", () => {
   for (const [message, answer] of answers) expect(hex(sha256(text(message)))).toBe(answer);
 });
 
-test("known answer of RFC 4231", () => {
-  const answer = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
-  expect(hex(hmacSha256(text("Jefe"), text("what do ya want for nothing?")))).toBe(answer);
-});
-
 test("equal to the system's for every length around the block boundaries", () => {
-  const message = fc.uint8Array({ maxLength: 300 });
   fc.assert(
-    fc.property(message, fc.uint8Array({ maxLength: 150 }), (bytes, key) => {
+    fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
       expect(hex(sha256(bytes))).toBe(createHash("sha256").update(bytes).digest("hex"));
-      expect(hex(hmacSha256(key, bytes))).toBe(
-        createHmac("sha256", key).update(bytes).digest("hex"),
-      );
     }),
     { seed: 1, numRuns: 300 },
   );
