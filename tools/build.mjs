@@ -1,11 +1,11 @@
-/** Builds dist/: the `wherry` program as one file. Runs in `prepare`, so it is quick and needs nothing but esbuild. */
+/** Builds dist/: the `wherry` program and the threads that it starts. Runs in `prepare`, so it is quick and needs nothing but esbuild. */
 import { existsSync } from "node:fs";
 import { chmod } from "node:fs/promises";
 import { build } from "esbuild";
 
 if (existsSync("src/main/wherry.ts")) {
   await build({
-    entryPoints: { wherry: "src/main/wherry.ts" },
+    entryPoints: { wherry: "src/main/wherry.ts", "node-thread": "src/main/node-thread.ts" },
     outdir: "dist",
     outExtension: { ".js": ".mjs" },
     bundle: true,
@@ -13,7 +13,8 @@ if (existsSync("src/main/wherry.ts")) {
     target: "node20",
     format: "esm",
     splitting: true,
-    chunkNames: "chunks/[name]-[hash]",
+    // Beside the programs: whoever starts a thread names its program by a path from its own file.
+    chunkNames: "[name]-[hash]",
     // lmdb is a native module; it is resolved at run time, where npm put it.
     external: ["lmdb"],
     // Bundled CommonJS packages call require().

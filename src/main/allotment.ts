@@ -24,6 +24,8 @@ export interface ClusterPaths {
   readonly log: string;
   readonly settings: string;
   readonly controlSocket: string;
+  /** The API server's, for the node's thread. */
+  readonly apiSocket: string;
   readonly kubelet: string;
   readonly podLogs: string;
   readonly cgroupRoot: string;
@@ -131,6 +133,7 @@ export function pathsOf({ name, index, dataDirectory: data }: Allotment): Cluste
     log: join(data, "log", "wherry.log"),
     settings: join(data, "cluster.json"),
     controlSocket: join(data, "run", "control.sock"),
+    apiSocket: join(data, "run", "api.sock"),
     kubelet: first ? "/var/lib/kubelet" : join(data, "kubelet"),
     podLogs: first ? "/var/log/pods" : join(data, "pod-logs"),
     cgroupRoot: first ? "/" : `/wherry-${name}`,

@@ -4,25 +4,28 @@
  */
 import { writeSync } from "node:fs";
 import { networkInterfaces } from "node:os";
+import type { Writable } from "node:stream";
 import { linuxHost } from "#adapters/linux/host.ts";
 import { systemClock } from "#adapters/nodejs/clock.ts";
 import { systemCrypto } from "#adapters/nodejs/crypto.ts";
 import { openLmdbStorage } from "#adapters/nodejs/lmdb-storage.ts";
-import { lineLog } from "#adapters/nodejs/log.ts";
+import { type LogLevel, lineLog } from "#adapters/nodejs/log.ts";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { systemRandom } from "#adapters/nodejs/random.ts";
 import { type CertificateStore, certificateStore } from "#cluster/certificates.ts";
 import { apiServerNames, type ControlPlane, startControlPlane } from "#cluster/control-plane.ts";
 import { nodeProxy } from "#control-plane/apiserver/node-proxy.ts";
 import type { Log } from "#ports/log.ts";
-import { type Listener, type Network, NetworkError } from "#ports/network.ts";
+import { type Listener, type Network, NetworkError, type ServerTls } from "#ports/network.ts";
+import type { Storage } from "#ports/storage.ts";
 import type { Allotment, ClusterPaths } from "./allotment.ts";
 import { serveControl } from "./control.ts";
 import { openLogFile } from "./log-file.ts";
-import { type Nodes, startNodes } from "./nodes.ts";
+import type { NodeWorker } from "./node-worker.ts";
+import { type Nodes, type NodesToBe, prepareNodes } from "./nodes.ts";
 import { recordProcesses } from "./process-record.ts";
 import type { ClusterSettings } from "./settings.ts";
-import { type SimulatedNetwork, simulatedNetwork } from "./simulated-nodes.ts";
+import type { SimulatedNetwork } from "./simulated-nodes.ts";
 import { clusterStatus } from "./status.ts";
 import { exitRefused, exitStopped, type Progress } from "./supervisor.ts";
 
@@ -35,6 +38,9 @@ export interface DaemonWorld {
   /** Where simulated nodes live, if the cluster has such. */
   readonly simulated: SimulatedNetwork | undefined;
   readonly log: Log;
+  /** Where the log's lines go, for threads that write lines of their own. */
+  readonly logStream: Writable;
+  readonly logLevel: LogLevel;
   readonly certificates: CertificateStore;
   /** The machine's address, for the API server and real nodes. */
   readonly address: string;
@@ -48,14 +54,12 @@ export async function runDaemon(
   allotment: Allotment,
   paths: ClusterPaths,
   settings: ClusterSettings,
+  nodeWorker: NodeWorker | undefined,
 ): Promise<number> {
   const supervised = process.env["WHERRY_SUPERVISED"] === "1";
-  const log = lineLog({
-    stream: supervised ? openLogFile(paths.log) : process.stderr,
-    clock: systemClock,
-    level: process.env["WHERRY_DEBUG"] === undefined ? "info" : "debug",
-    format: "text",
-  });
+  const logStream = supervised ? openLogFile(paths.log) : process.stderr;
+  const logLevel = process.env["WHERRY_DEBUG"] === undefined ? "info" : "debug";
+  const log = lineLog({ stream: logStream, clock: systemClock, level: logLevel, format: "text" });
   const tell = (progress: Progress): void => {
     if (supervised) tellSupervisor(progress);
     else if ("say" in progress) log.write("info", progress.say);
@@ -63,7 +67,8 @@ export async function runDaemon(
     else log.write("info", "the cluster is ready");
   };
   try {
-    const { ended } = await startCluster(allotment, paths, settings, log, tell, supervised);
+    const given = { allotment, paths, settings, log, logStream, logLevel } as const;
+    const { ended } = await startCluster(given, nodeWorker, tell, supervised);
     tell({ ready: true });
     await ended;
     return exitStopped;
@@ -85,13 +90,12 @@ function tellSupervisor(progress: Progress): void {
 }
 
 async function startCluster(
-  allotment: Allotment,
-  paths: ClusterPaths,
-  settings: ClusterSettings,
-  log: Log,
+  given: Pick<DaemonWorld, "allotment" | "paths" | "settings" | "log" | "logStream" | "logLevel">,
+  nodeWorker: NodeWorker | undefined,
   tell: (progress: Progress) => void,
   supervised: boolean,
 ): Promise<{ readonly ended: Promise<void> }> {
+  const { paths, settings, log } = given;
   const startedAtMs = systemClock.now();
   const network = systemNetwork(log);
   tell({ say: "opening the data" });
@@ -106,10 +110,30 @@ async function startCluster(
     clock: systemClock,
     directory: paths.certificates,
   });
-  const simulated = settings.runtime === "simulated" ? simulatedNetwork(network, log) : undefined;
-  const shared = { allotment, paths, settings, network, simulated, log, certificates, address };
-  const world: DaemonWorld = shared;
-  const life = new Life(world, startedAtMs);
+  const simulated =
+    settings.runtime === "simulated"
+      ? (await import("./simulated-nodes.ts")).simulatedNetwork(network, log)
+      : undefined;
+  const world: DaemonWorld = { ...given, network, simulated, certificates, address };
+  const life = new Life(world, startedAtMs, prepareNodes(world, nodeWorker));
+  try {
+    await bringUp(world, life, storage, tell);
+  } catch (error) {
+    // Of a stop that was asked for meanwhile, whoever asked shall hear the end.
+    if (life.isStopping) await life.end();
+    else await life.nodesToBe.stop(false);
+    throw error;
+  }
+  return { ended: life.end() };
+}
+
+async function bringUp(
+  world: DaemonWorld,
+  life: Life,
+  storage: Storage,
+  tell: (progress: Progress) => void,
+): Promise<void> {
+  const { settings, address, log } = world;
   await life.serveControl();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     // The service manager stops us: the pods run on and are found again.
@@ -122,16 +146,16 @@ async function startCluster(
   tell({ say: "starting the control plane" });
   const controlPlane = await controlPlaneOf(world, storage);
   life.controlPlane = controlPlane;
-  const listener = await listenForClients(world, controlPlane);
+  const tls = await serverTls(world);
+  const listener = await listenForClients(world, controlPlane, tls);
   life.port = "port" in listener.address ? listener.address.port : settings.port;
   await controlPlane.apiServer.advertise(address, life.port);
   tell({ say: "starting the nodes" });
-  const nodes = await startNodes(world, controlPlane);
+  const nodes = await life.nodesToBe.start(controlPlane, tls);
   life.nodes = nodes;
   tell({ say: "waiting for the nodes and DNS" });
   await Promise.race([nodes.ready, life.stopped]);
   life.setReady();
-  return { ended: life.end() };
 }
 
 /** What runs so far, and its end. */
@@ -139,6 +163,7 @@ class Life {
   controlPlane: ControlPlane | undefined;
   nodes: Nodes | undefined;
   port = 0;
+  readonly nodesToBe: NodesToBe;
   readonly stopped: Promise<void>;
   readonly #ready: Promise<void>;
   setReady: () => void = () => {};
@@ -148,9 +173,10 @@ class Life {
   #control: Listener | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(world: DaemonWorld, startedAtMs: number) {
+  constructor(world: DaemonWorld, startedAtMs: number, nodesToBe: NodesToBe) {
     this.#world = world;
     this.#startedAtMs = startedAtMs;
+    this.nodesToBe = nodesToBe;
     this.stopped = new Promise((resolve) => {
       this.#finish = resolve;
     });
@@ -166,6 +192,9 @@ class Life {
       stop: () => this.stop(true),
     });
   }
+  get isStopping(): boolean {
+    return this.#stopping !== undefined;
+  }
   stop(withPods: boolean): Promise<void> {
     this.#stopping ??= this.#stop(withPods).finally(() => this.#finish());
     return this.#stopping;
@@ -173,7 +202,7 @@ class Life {
   async #stop(withPods: boolean): Promise<void> {
     const { log } = this.#world;
     log.write("info", withPods ? "stopping, pods too" : "stopping; pods run on");
-    await this.nodes?.stop(withPods);
+    await (this.nodes ?? this.nodesToBe).stop(withPods);
     await this.controlPlane?.stop();
   }
   /** The answer to whoever asked for the stop is still on its way. */
@@ -185,7 +214,7 @@ class Life {
 
 async function controlPlaneOf(
   { settings, network, simulated, log, certificates }: DaemonWorld,
-  storage: Awaited<ReturnType<typeof openLmdbStorage>>,
+  storage: Storage,
 ): Promise<ControlPlane> {
   const authority = await certificates.authority();
   const kubeletClient = await certificates.identity("apiserver-kubelet-client", {
@@ -219,11 +248,8 @@ async function controlPlaneOf(
   });
 }
 
-async function listenForClients(
-  world: DaemonWorld,
-  { apiServer }: ControlPlane,
-): Promise<Listener> {
-  const { settings, network, certificates, address } = world;
+/** What the API server shows on every socket that it listens on. */
+async function serverTls({ settings, certificates, address }: DaemonWorld): Promise<ServerTls> {
   const own = Object.values(networkInterfaces()).flatMap((list) =>
     (list ?? [])
       .filter(({ internal, family }) => !internal && family === "IPv4")
@@ -241,7 +267,14 @@ async function listenForClients(
     names: [...new Set(names)],
     uses: ["server auth"],
   });
-  const tls = { identity: () => ({ chain: identity.certificate, key: identity.privateKey }) };
+  return { identity: () => ({ chain: identity.certificate, key: identity.privateKey }) };
+}
+
+async function listenForClients(
+  { settings, network }: DaemonWorld,
+  { apiServer }: ControlPlane,
+  tls: ServerTls,
+): Promise<Listener> {
   for (let port = settings.port; ; port++) {
     try {
       return await apiServer.serveHttp(network, { host: "0.0.0.0", port }, tls);

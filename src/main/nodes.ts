@@ -1,107 +1,151 @@
-/** The nodes of a cluster on this machine: one real node, or any number of simulated ones. */
-import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
+/** The nodes of a cluster on this machine: one real node, in a thread of its own, or any number of simulated ones. */
+import { chmod } from "node:fs/promises";
 import { hostname } from "node:os";
-import type { Engine } from "#adapters/containerd/engine.ts";
+import type { Writable } from "node:stream";
 import { systemClock } from "#adapters/nodejs/clock.ts";
-import { systemCrypto } from "#adapters/nodejs/crypto.ts";
-import { systemRandom } from "#adapters/nodejs/random.ts";
+import type { Identity, Leaf } from "#cluster/certificates.ts";
 import type { ControlPlane } from "#cluster/control-plane.ts";
 import { untilDnsAnswers } from "#cluster/dns-check.ts";
 import { dnsAddress } from "#cluster/dns-service.ts";
-import { startNode } from "#cluster/node.ts";
+import type { ServerTls } from "#ports/network.ts";
 import { allReady } from "./all-ready.ts";
 import type { DaemonWorld } from "./daemon.ts";
-import { clearNode, openRealNode, stopAllPods } from "./real-node.ts";
-import { startSimulatedNodes } from "./simulated-nodes.ts";
-import { kubernetesVersion } from "./version.ts";
+import type { EngineFacts, FromNode, NodeLink, NodeThreadInput, ToNode } from "./node-messages.ts";
+import type { NodeWorker } from "./node-worker.ts";
 
 export interface Nodes {
   /** Every node is Ready and DNS answers. */
   readonly ready: Promise<void>;
-  readonly engine: Engine | undefined;
+  /** Our containerd; undefined: there is none, or it is not ours. */
+  readonly engine: EngineFacts | undefined;
   stop(withPods: boolean): Promise<void>;
 }
 
-const podStopSeconds = 30;
-const kubeletPort = 10_250;
-
-export async function startNodes(world: DaemonWorld, controlPlane: ControlPlane): Promise<Nodes> {
-  if (world.settings.runtime === "simulated") return startSimulatedNodes(world, controlPlane);
-  return startRealNode(world, controlPlane);
+/** Nodes on their way: what needs no API server is done already while it starts. */
+export interface NodesToBe {
+  /** Resolves when they run. */
+  start(controlPlane: ControlPlane, tls: ServerTls): Promise<Nodes>;
+  /** Also while they start, which then fails. */
+  stop(withPods: boolean): Promise<void>;
 }
 
-async function startRealNode(world: DaemonWorld, controlPlane: ControlPlane): Promise<Nodes> {
-  const { paths, settings, network, log, certificates, address, allotment } = world;
-  const startedAtMs = systemClock.now();
-  const machine = await openRealNode(paths, settings, network, log);
-  const nodeName = hostname().toLowerCase();
-  const serving = await certificates.identity("kubelet-server", {
-    user: `system:node:${nodeName}`,
-    groups: ["system:nodes"],
-    names: [nodeName, address],
-    uses: ["server auth"],
-  });
-  const node = await startNode({
-    handler: controlPlane.as(`system:node:${nodeName}`),
-    proxyHandler: controlPlane.as("system:kube-proxy"),
-    dnsHandler: controlPlane.as("system:kube-dns"),
-    nodeName,
-    version: kubernetesVersion,
-    runtime: machine.runtime,
-    host: machine.host,
-    dataplane: machine.dataplane,
-    clock: systemClock,
-    random: systemRandom,
-    network,
-    crypto: systemCrypto,
-    log: log.child("node"),
-    address,
-    nodeIps: [address],
-    clusterDomain: settings.domain,
-    podCidr: settings.podCidr,
-    serviceCidr: settings.serviceCidr,
-    setPodCidrs: machine.setPodCidrs,
-    rootDirectory: paths.kubelet,
-    logsDirectory: paths.podLogs,
-    ...(allotment.index === 0 ? { logLinksDirectory: "/var/log/containers" } : {}),
-    cgroupRoot: paths.cgroupRoot === "/" ? "/kubepods" : `${paths.cgroupRoot}/kubepods`,
-    runtimeLabels: machine.runtimeLabels,
-    server: {
-      host: "0.0.0.0",
-      port: allotment.index === 0 ? kubeletPort : 0,
-      tls: {
-        identity: () => ({ chain: serving.certificate, key: serving.privateKey }),
-        askClient: true,
-      },
-      clientRoots: await certificates.authority(),
-    },
-    config: {
-      clusterDNS: [dnsAddress(settings.serviceCidr)],
-      clusterDomain: settings.domain,
-      ...settings.kubelet,
-    },
-  });
+/** `worker`: of a real node. */
+export function prepareNodes(world: DaemonWorld, worker: NodeWorker | undefined): NodesToBe {
+  if (worker !== undefined) return new RealNodes(world, worker);
   return {
-    ready: Promise.all([
-      allReady(controlPlane, [nodeName], startedAtMs),
-      untilDnsAnswers({
-        network,
-        clock: systemClock,
-        address: dnsAddress(settings.serviceCidr),
-        domain: settings.domain,
-      }),
-    ]).then(() => undefined),
-    engine: machine.engine,
-    async stop(withPods) {
-      await node.stop();
-      if (withPods) await stopAllPods(machine, podStopSeconds);
-      machine.close();
-      if (withPods) {
-        await machine.engine?.stop();
-        await clearNode(machine, paths, false);
-        if (existsSync(paths.engineRun)) await rm(paths.engineRun, { recursive: true });
-      }
-    },
+    // Loaded when asked for: it brings a whole world in memory along.
+    start: async (controlPlane) =>
+      (await import("./simulated-nodes.ts")).startSimulatedNodes(world, controlPlane),
+    stop: async () => {},
   };
+}
+
+/** Longer than pods are given to stop, and containerd after them. */
+const stopMsMax = 120_000;
+
+class RealNodes implements NodesToBe {
+  readonly #world: DaemonWorld;
+  readonly #nodeName = hostname().toLowerCase();
+  readonly #worker: NodeWorker;
+  /** Issued while containerd and the API server start. */
+  readonly #issued: Promise<NodeLink>;
+  /** Once the API server answers: what each life of the thread is told at its beginning. */
+  #link: NodeLink | undefined;
+  #engine: EngineFacts | undefined;
+  #setStarted: () => void = () => {};
+  readonly #started: Promise<void>;
+
+  constructor(world: DaemonWorld, worker: NodeWorker) {
+    const { paths, settings, address, allotment, log, logStream, logLevel } = world;
+    this.#world = world;
+    this.#worker = worker;
+    this.#started = new Promise((resolve) => {
+      this.#setStarted = resolve;
+    });
+    const input: NodeThreadInput = {
+      nodeName: this.#nodeName,
+      address,
+      paths,
+      settings,
+      isFirst: allotment.index === 0,
+      logLevel,
+    };
+    worker.attach({
+      log,
+      begun: (send) => {
+        send({ type: "open", input });
+        if (this.#link !== undefined) send({ type: "begin", link: this.#link });
+      },
+      receive: (message, send) => this.#receive(message, send, logStream),
+    });
+    this.#issued = this.#issue();
+    // Heard of in start(), if it comes to that.
+    this.#issued.catch(() => undefined);
+  }
+
+  async start(controlPlane: ControlPlane, tls: ServerTls): Promise<Nodes> {
+    const { network, paths, settings } = this.#world;
+    const startedAtMs = systemClock.now();
+    await controlPlane.apiServer.serveHttp(network, { unix: paths.apiSocket }, tls);
+    await chmod(paths.apiSocket, 0o600);
+    const link = await this.#issued;
+    this.#link = link;
+    this.#worker.send({ type: "begin", link });
+    await Promise.race([this.#started, this.#worker.failed]);
+    this.#worker.keep();
+    const engine = (): EngineFacts | undefined => this.#engine;
+    return {
+      ready: Promise.all([
+        allReady(controlPlane, [this.#nodeName], startedAtMs),
+        untilDnsAnswers({
+          network,
+          clock: systemClock,
+          address: dnsAddress(settings.serviceCidr),
+          domain: settings.domain,
+        }),
+      ]).then(() => undefined),
+      get engine() {
+        return engine();
+      },
+      stop: (withPods) => this.stop(withPods),
+    };
+  }
+
+  stop(withPods: boolean): Promise<void> {
+    return this.#worker.finish({ type: "stop", withPods }, stopMsMax, withPods);
+  }
+
+  #receive(message: FromNode, send: (message: ToNode) => void, logStream: Writable): void {
+    switch (message.type) {
+      case "opened":
+        this.#engine = message.engine;
+        break;
+      case "started":
+        this.#setStarted();
+        break;
+      case "log":
+        logStream.write(message.text, () => send({ type: "wrote" }));
+        break;
+    }
+  }
+
+  /** Each part of the node is who it would be on a machine of its own. */
+  async #issue(): Promise<NodeLink> {
+    const { certificates, address } = this.#world;
+    const nodeUser = { user: `system:node:${this.#nodeName}`, groups: ["system:nodes"] };
+    const client = (name: string, who: Pick<Leaf, "user" | "groups">): Promise<Identity> =>
+      certificates.identity(name, { ...who, names: [], uses: ["client auth"] });
+    const [authority, kubelet, proxy, dns, server] = await Promise.all([
+      certificates.authority(),
+      client("kubelet", nodeUser),
+      client("kube-proxy", { user: "system:kube-proxy", groups: [] }),
+      client("kube-dns", { user: "system:kube-dns", groups: [] }),
+      certificates.identity("kubelet-server", {
+        ...nodeUser,
+        names: [this.#nodeName, address],
+        uses: ["server auth"],
+      }),
+    ]);
+    return { authority, kubelet, proxy, dns, server };
+  }
 }

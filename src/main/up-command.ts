@@ -18,9 +18,8 @@ import {
 } from "./allotment.ts";
 import { type Arguments, type Command, readDuration, UsageError } from "./arguments.ts";
 import { askStatus } from "./control.ts";
-import { runDaemon } from "./daemon.ts";
 import { changeKubeconfig, kubeconfigPath, mergedKubeconfig } from "./kubeconfig.ts";
-import { endProcesses, removeCluster } from "./purge.ts";
+import { startNodeWorker } from "./node-worker.ts";
 import { quietLog } from "./quiet-log.ts";
 import { provideTools } from "./requirements.ts";
 import { type ClusterSettings, keep, readKept, settingsOf } from "./settings.ts";
@@ -81,12 +80,16 @@ async function up(given: Arguments): Promise<number> {
   const settings = settingsOf(given, allotment, kept);
   keep(paths.settings, settings);
   if (given.switch("foreground")) {
+    // Both load their programs, side by side.
+    const worker = settings.runtime === "simulated" ? undefined : startNodeWorker();
+    const { runDaemon } = await import("./daemon.ts");
     // Connections of clients may be open still; nothing of ours waits for them.
-    process.exit(await runDaemon(allotment, paths, settings));
+    process.exit(await runDaemon(allotment, paths, settings, worker));
   }
   const code = await startInBackground(given, allotment, paths, settings, began);
   if (code === exitRefused && known === undefined) {
     // Nothing half done: a cluster that never was leaves nothing.
+    const { endProcesses, removeCluster } = await import("./purge.ts");
     await endProcesses(paths);
     await removeCluster(allotment, paths);
   }

@@ -1,0 +1,180 @@
+/**
+ * The node's thread: kubelet, proxy and DNS with an event loop of their own, so that no burst in the control plane delays a probe. Opens
+ * containerd when it is told to, runs when it is told that the API server answers, and reaches that by its socket as a node far away
+ * would. Pods outlive it.
+ */
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { type MessagePort, parentPort } from "node:worker_threads";
+import { systemClock } from "#adapters/nodejs/clock.ts";
+import { systemCrypto } from "#adapters/nodejs/crypto.ts";
+import { lineLog } from "#adapters/nodejs/log.ts";
+import { systemNetwork } from "#adapters/nodejs/network.ts";
+import { systemRandom } from "#adapters/nodejs/random.ts";
+import { type RemoteHandler, remoteHandler } from "#client/remote.ts";
+import type { Identity } from "#cluster/certificates.ts";
+import { dnsAddress } from "#cluster/dns-service.ts";
+import { type RunningNode, startNode } from "#cluster/node.ts";
+import type { Log } from "#ports/log.ts";
+import type { Network } from "#ports/network.ts";
+import type { FromNode, NodeLink, NodeThreadInput, ToNode } from "./node-messages.ts";
+import { clearNode, openRealNode, type RealNode, stopAllPods } from "./real-node.ts";
+import { threadStream } from "./thread-log.ts";
+import { kubernetesVersion } from "./version.ts";
+
+const podStopSeconds = 30;
+const kubeletPort = 10_250;
+const requestMsMax = 60_000;
+
+/** What was asked so far. A stop overtakes a begin that has not been acted on. */
+class Orders {
+  #input: NodeThreadInput | undefined;
+  #link: NodeLink | undefined;
+  #stop: { readonly withPods: boolean } | undefined;
+  #changed: () => void = () => {};
+
+  take(order: Exclude<ToNode, { readonly type: "wrote" }>): void {
+    if (order.type === "open") this.#input = order.input;
+    else if (order.type === "begin") this.#link = order.link;
+    else this.#stop = order;
+    this.#changed();
+  }
+  opened(): Promise<NodeThreadInput> {
+    return this.#until(() => this.#input);
+  }
+  begun(): Promise<NodeLink | "stop"> {
+    return this.#until(() => (this.#stop === undefined ? this.#link : "stop"));
+  }
+  stopped(): Promise<{ readonly withPods: boolean }> {
+    return this.#until(() => this.#stop);
+  }
+  async #until<T>(look: () => T | undefined): Promise<T> {
+    for (;;) {
+      const found = look();
+      if (found !== undefined) return found;
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+    }
+  }
+}
+
+async function live(port: MessagePort): Promise<void> {
+  const tell = (message: FromNode): void => port.postMessage(message);
+  const { stream, wrote } = threadStream((text) => tell({ type: "log", text }));
+  const orders = new Orders();
+  port.on("message", (message: ToNode) => {
+    if (message.type === "wrote") wrote();
+    else orders.take(message);
+  });
+  const input = await orders.opened();
+  const log = lineLog({ stream, clock: systemClock, level: input.logLevel, format: "text" });
+  const network = systemNetwork(log);
+  const machine = await openRealNode(input.paths, input.settings, network, log);
+  const { engine } = machine;
+  const facts = engine && { pid: engine.pid, version: engine.version };
+  tell({ type: "opened", engine: facts });
+  const order = await orders.begun();
+  const node = order === "stop" ? undefined : await run(input, order, machine, network, log);
+  if (node !== undefined) tell({ type: "started" });
+  const { withPods } = await orders.stopped();
+  await node?.stop();
+  await leave(input, machine, withPods, node === undefined);
+  await new Promise<void>((resolve) => {
+    stream.end(resolve);
+  });
+}
+
+/** `isUnused`: nothing ran here in this life, so that a containerd which was started for it is not left behind. */
+async function leave(
+  { paths }: NodeThreadInput,
+  machine: RealNode,
+  withPods: boolean,
+  isUnused: boolean,
+): Promise<void> {
+  if (withPods) await stopAllPods(machine, podStopSeconds);
+  machine.close();
+  if (!withPods) {
+    if (isUnused && machine.engine?.adopted === false) await machine.engine.stop();
+    return;
+  }
+  await machine.engine?.stop();
+  await clearNode(machine, paths, false);
+  if (existsSync(paths.engineRun)) await rm(paths.engineRun, { recursive: true });
+}
+
+async function run(
+  input: NodeThreadInput,
+  link: NodeLink,
+  machine: RealNode,
+  network: Network,
+  log: Log,
+): Promise<Pick<RunningNode, "stop">> {
+  const { paths, settings, nodeName, address, isFirst } = input;
+  const connect = ({ certificate, privateKey }: Identity): RemoteHandler =>
+    remoteHandler(
+      network,
+      systemClock,
+      { unix: paths.apiSocket },
+      {
+        version: 2,
+        timeoutMs: requestMsMax,
+        tls: {
+          roots: link.authority,
+          identity: () => ({ chain: certificate, key: privateKey }),
+        },
+      },
+    );
+  const [kubelet, proxy, dns] = [connect(link.kubelet), connect(link.proxy), connect(link.dns)];
+  const node = await startNode({
+    handler: kubelet.handler,
+    proxyHandler: proxy.handler,
+    dnsHandler: dns.handler,
+    nodeName,
+    version: kubernetesVersion,
+    runtime: machine.runtime,
+    host: machine.host,
+    dataplane: machine.dataplane,
+    clock: systemClock,
+    random: systemRandom,
+    network,
+    crypto: systemCrypto,
+    log: log.child("node"),
+    address,
+    nodeIps: [address],
+    clusterDomain: settings.domain,
+    podCidr: settings.podCidr,
+    serviceCidr: settings.serviceCidr,
+    setPodCidrs: machine.setPodCidrs,
+    rootDirectory: paths.kubelet,
+    logsDirectory: paths.podLogs,
+    ...(isFirst ? { logLinksDirectory: "/var/log/containers" } : {}),
+    cgroupRoot: paths.cgroupRoot === "/" ? "/kubepods" : `${paths.cgroupRoot}/kubepods`,
+    runtimeLabels: machine.runtimeLabels,
+    server: {
+      host: "0.0.0.0",
+      port: isFirst ? kubeletPort : 0,
+      tls: {
+        identity: () => ({ chain: link.server.certificate, key: link.server.privateKey }),
+        askClient: true,
+      },
+      clientRoots: link.authority,
+    },
+    config: {
+      clusterDNS: [dnsAddress(settings.serviceCidr)],
+      clusterDomain: settings.domain,
+      ...settings.kubelet,
+    },
+  });
+  return {
+    async stop() {
+      await node.stop();
+      for (const one of [kubelet, proxy, dns]) one.close();
+    },
+  };
+}
+
+if (parentPort === null) throw new Error("this program runs as a thread of wherry only");
+await live(parentPort);
+// Of this thread only. Connections may be open still; nothing of ours waits for them.
+process.exit(0);
