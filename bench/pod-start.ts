@@ -62,9 +62,11 @@ interface Bare {
   prepare(name: string): Promise<void>;
   start(name: string): Promise<void>;
   remove(name: string): Promise<void>;
+  /** What a failed run left: a cluster is taken down only with sandboxes of its own. */
+  removeAll(): Promise<void>;
 }
 
-function bareCri(runtime: Runtime, host: Host, folder: string): Bare {
+function bareCri(runtime: Runtime, host: Host, folder: string, cgroup: string): Bare {
   const mounts = new Map<string, readonly Mount[]>();
   const sandboxes = new Map<string, string>();
   const sandboxOf = (name: string): SandboxConfig => ({
@@ -77,7 +79,7 @@ function bareCri(runtime: Runtime, host: Host, folder: string): Bare {
     dns: { servers: ["10.96.0.10"], searches: ["svc.cluster.local"], options: ["ndots:5"] },
     labels: { bench: name },
     annotations: {},
-    cgroupParent: `/wherry-bench-bare/besteffort/pod-${name}`,
+    cgroupParent: `${cgroup}/besteffort/pod-${name}`,
     security: { network: "pod", pid: "container", ipc: "pod" },
   });
   const containerOf = (name: string): ContainerConfig => ({
@@ -94,6 +96,12 @@ function bareCri(runtime: Runtime, host: Host, folder: string): Bare {
     resources: { cpuShares: 2, oomScoreAdj: 1000 },
     security: { pid: "container", ipc: "pod" },
   });
+  const removeSandbox = async (name: string): Promise<void> => {
+    const id = sandboxes.get(name) ?? "";
+    await runtime.stopSandbox(id);
+    await runtime.removeSandbox(id);
+    sandboxes.delete(name);
+  };
   return {
     async prepare(name) {
       mounts.set(name, await mountsOf(host, join(folder, name)));
@@ -105,11 +113,15 @@ function bareCri(runtime: Runtime, host: Host, folder: string): Bare {
       await runtime.startContainer(await runtime.createContainer(id, containerOf(name), sandbox));
     },
     async remove(name) {
-      const id = sandboxes.get(name) ?? "";
-      await runtime.stopSandbox(id);
-      await runtime.removeSandbox(id);
+      await removeSandbox(name);
       await host.unmount(join(folder, name, "token"));
+      mounts.delete(name);
       await host.cgroup(sandboxOf(name).cgroupParent).remove();
+    },
+    async removeAll() {
+      for (const name of [...sandboxes.keys()]) await removeSandbox(name);
+      for (const name of mounts.keys()) await host.unmount(join(folder, name, "token"));
+      await host.cgroup(cgroup).remove();
     },
   };
 }
@@ -193,15 +205,18 @@ await onCluster("bench-pods", async (cluster) => {
   const socket = `/run/wherry/${cluster.name}/containerd.sock`;
   const runtime = containerdRuntime({ rpc: systemRpc, network, socket, ctr: "ctr" });
   const host = await linuxHost();
-  const bare = bareCri(runtime, host, join(cluster.data, "bare"));
+  const bare = bareCri(runtime, host, join(cluster.data, "bare"), `/${cluster.name}-bare`);
   const gauge = eventLoopDelay();
   process.stdout.write(`load average before: ${loadAverage()}\n`);
   const only = process.argv[2];
-  if (only !== "many") await oneByOne(bare, requests.client, watch);
-  if (only !== "single") await allAtOnce(cluster, bare, requests.client, watch);
+  try {
+    if (only !== "many") await oneByOne(bare, requests.client, watch);
+    if (only !== "single") await allAtOnce(cluster, bare, requests.client, watch);
+  } finally {
+    await bare.removeAll();
+  }
   say("event loop delay of the bench, p99.9", gauge.read().p999Ms, "ms");
   gauge.stop();
-  await host.cgroup("/wherry-bench-bare").remove();
   watch.stop();
   watching.close();
   requests.close();

@@ -3,7 +3,7 @@
  * API with the administrator's certificate. Needs root, containerd and Linux. Leaves nothing behind.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
@@ -103,7 +103,8 @@ export async function onCluster(
   name: string,
   work: (cluster: BenchCluster) => Promise<void>,
 ): Promise<void> {
-  const cluster = benchCluster(name);
+  // Two runs of a bench at once must not take down each other's cluster.
+  const cluster = benchCluster(`${name}-${process.pid}`);
   try {
     await work(cluster);
   } catch (error) {
@@ -118,7 +119,9 @@ export async function onCluster(
 /** User and system time of processes so far, in seconds. */
 export function cpuSeconds(pids: readonly number[]): number {
   const ticks = pids.map((pid) => {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const file = `/proc/${pid}/stat`;
+    if (!existsSync(file)) throw new Error(`process ${pid} ended while it was measured: run again`);
+    const stat = readFileSync(file, "utf8");
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return Number(fields[11]) + Number(fields[12]);
   });
