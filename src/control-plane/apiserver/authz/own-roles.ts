@@ -3,9 +3,8 @@
  * speak with the node's own certificate. Rules and holders are written as in bootstrap-roles.ts.
  */
 
-/** What kubeadm grants CoreDNS. */
 const dns = [
-  "list,watch core endpoints,services,pods,namespaces",
+  "list,watch core services,namespaces",
   "list,watch discovery.k8s.io endpointslices",
   "get core nodes",
 ];
