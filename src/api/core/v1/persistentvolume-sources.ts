@@ -134,7 +134,9 @@ const sources: readonly Row[] = [
     ...secretReference(secretRef, `${path}.secretRef`),
   ]),
   row("fc", storageChecks.fc),
-  row("flexVolume", ({ secretRef: _, ...rest }, path) => storageChecks.flexVolume(rest, path)),
+  row("flexVolume", ({ driver, options = {} }, path) =>
+    storageChecks.flexVolume({ driver, options }, path),
+  ),
   row("azureFile", checkAzureFile),
   row("vsphereVolume", storageChecks.vsphereVolume),
   row("photonPersistentDisk", storageChecks.photonPersistentDisk),

@@ -94,14 +94,16 @@ function validateAttributesClass(
   return [forbidden("spec.volumeAttributesClassName", detail)];
 }
 
+const isGrouped = (source: { readonly apiGroup: string | null } | undefined): boolean =>
+  (source?.apiGroup ?? null) !== null;
+
 export function validatePersistentVolumeClaimUpdate(
   claim: PersistentVolumeClaim,
   old: PersistentVolumeClaim,
 ): FieldError[] {
   const { dataSource, dataSourceRef, selector } = old.spec;
   const rules = {
-    allowInvalidApiGroup:
-      dataSource?.apiGroup !== undefined || dataSourceRef?.apiGroup !== undefined,
+    allowInvalidApiGroup: isGrouped(dataSource) || isGrouped(dataSourceRef),
     allowInvalidSelector: selector !== undefined && validateLabelSelector(selector, "").length > 0,
   };
   return [

@@ -47,7 +47,8 @@ function dropUnknownDataSource(
 ): void {
   if (old?.dataSource !== undefined || old?.dataSourceRef !== undefined) return;
   if (spec.dataSource === undefined || spec.dataSourceRef !== undefined) return;
-  const { kind, apiGroup = "" } = spec.dataSource;
+  const { kind } = spec.dataSource;
+  const apiGroup = spec.dataSource.apiGroup ?? "";
   const isClaim = kind === "PersistentVolumeClaim" && apiGroup === "";
   const isSnapshot = kind === "VolumeSnapshot" && apiGroup === "snapshot.storage.k8s.io";
   if (!isClaim && !isSnapshot) delete spec.dataSource;

@@ -45,7 +45,10 @@ function validateCsiNode({ spec }: CSINode): FieldError[] {
 
 /** Of a driver only how many volumes it takes may change. */
 function validateUpdate(object: CSINode, old: CSINode): FieldError[] {
-  const fixed = ({ allocatable: _, ...rest }: g.CSINodeDriver) => rest;
+  const fixed = (driver: g.CSINodeDriver) => {
+    const { allocatable: _, ...rest } = driver;
+    return rest;
+  };
   const changes = (old.spec.drivers ?? []).flatMap((before) =>
     (object.spec.drivers ?? [])
       .filter(({ name }) => name === before.name)
