@@ -50,9 +50,9 @@ export const clusterRoleAggregationController = defineController<ClusterRole>({
         !equalObjects(role.metadata.labels, old.metadata.labels),
     ),
   ],
-  async reconcile(role, { client, cache }) {
+  async reconcile(role, context) {
     if (role.aggregationRule === undefined || role.metadata.deletionTimestamp !== undefined) return;
-    const rules = planAggregation(role, cache(ClusterRole).list());
+    const rules = planAggregation(role, context.cache(ClusterRole).list());
     if (equalObjects(rules, role.rules ?? [])) return;
     const { name } = role.metadata;
     const apply = {
@@ -61,6 +61,9 @@ export const clusterRoleAggregationController = defineController<ClusterRole>({
       metadata: { name },
       rules,
     };
-    await client.patch(ClusterRole, { name }, "apply", apply, { fieldManager, force: true });
+    await context.client.patch(ClusterRole, { name }, "apply", apply, {
+      fieldManager,
+      force: true,
+    });
   },
 });

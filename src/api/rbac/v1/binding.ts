@@ -52,7 +52,7 @@ export const bindingColumns: readonly PrinterColumn<Binding>[] = [
   },
 ];
 
-function validateRoleRef(roleRef: RoleRef, kinds: readonly string[]): FieldError[] {
+function validateRoleRef(roleRef: Partial<RoleRef>, kinds: readonly string[]): FieldError[] {
   const { apiGroup = "", kind = "", name = "" } = roleRef;
   const errors: FieldError[] = [];
   if (apiGroup !== rbacGroup) errors.push(notSupported("roleRef.apiGroup", apiGroup, [rbacGroup]));
@@ -65,7 +65,11 @@ function validateRoleRef(roleRef: RoleRef, kinds: readonly string[]): FieldError
   return errors;
 }
 
-function validateSubject(subject: Subject, path: string, namespaced: boolean): FieldError[] {
+function validateSubject(
+  subject: Partial<Subject>,
+  path: string,
+  namespaced: boolean,
+): FieldError[] {
   const { kind = "", apiGroup = "", name = "", namespace = "" } = subject;
   const errors: FieldError[] = [];
   if (name === "") errors.push(required(`${path}.name`));

@@ -72,7 +72,7 @@ export class Rbac implements Authorizer {
   }
 
   #forget(kind: "RoleBinding" | "ClusterRoleBinding"): void {
-    for (const namespace of [...this.#grants.keys()])
+    for (const namespace of this.#grants.keys())
       if ((namespace === "") === (kind === "ClusterRoleBinding")) this.#grants.delete(namespace);
   }
 
