@@ -19,6 +19,7 @@ import { type ServiceAccountKey, ServiceAccountTokens } from "./authn/service-ac
 import { anyOf } from "./authz/authorizer.ts";
 import { preventEscalation } from "./authz/escalation.ts";
 import { nodeAuthorizer } from "./authz/node-authorizer.ts";
+import { NodeReferences } from "./authz/node-references.ts";
 import { administrators, Rbac } from "./authz/rbac.ts";
 import { bodyBytesMax } from "./body.ts";
 import { Bootstrap } from "./bootstrap.ts";
@@ -128,7 +129,8 @@ class Server implements ApiServer {
     const allocator = new ServiceAllocator(options.serviceCidr, ports, random.fork("services"));
     const reader = readerOf(this.#registries, this.#mirror);
     const rbac = new Rbac(reader);
-    const authorizer = anyOf([administrators, nodeAuthorizer(reader), rbac]);
+    const references = new NodeReferences();
+    const authorizer = anyOf([administrators, nodeAuthorizer(reader, references), rbac]);
     const admission = new Admission([...admissionPlugins, preventEscalation(rbac, authorizer)], {
       reader,
       clock,
@@ -136,6 +138,7 @@ class Server implements ApiServer {
       authorizer,
     });
     this.#makeRegistries(admission, allocator);
+    this.#registries.get("/pods")?.cache.observe(references.observe);
     for (const kind of ["RoleBinding", "ClusterRoleBinding"] as const) {
       const registry = this.#registries.get(`${rbacGroup}/${kind.toLowerCase()}s`);
       registry?.cache.observe(rbac.observer(kind));
@@ -166,7 +169,9 @@ class Server implements ApiServer {
         },
         reviews: { authorizer, tokens },
         tokens:
-          tokens === undefined ? undefined : { tokens, reader, random: random.fork("token ids") },
+          tokens === undefined
+            ? undefined
+            : { tokens, reader, admission, random: random.fork("token ids") },
         proxy: { proxy: options.nodeProxy, reader },
         path: (context) => this.#path(context),
       }),

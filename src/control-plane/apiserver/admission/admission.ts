@@ -59,6 +59,12 @@ export class Admission {
     }
   }
 
+  /** Both, for what is answered without being stored. */
+  async review(request: AdmissionRequest): Promise<void> {
+    await this.admit(request);
+    await this.validate(request);
+  }
+
   async validate(request: AdmissionRequest): Promise<void> {
     for (const plugin of this.#plugins) {
       if (plugin.validate !== undefined && plugin.handles(request))

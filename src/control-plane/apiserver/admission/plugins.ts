@@ -3,6 +3,7 @@ import type { AdmissionPlugin } from "./admission.ts";
 import { defaultStorageClass } from "./default-storage-class.ts";
 import { defaultTolerationSeconds } from "./default-toleration-seconds.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
+import { nodeRestriction } from "./node-restriction.ts";
 import { persistentVolumeClaimResize } from "./persistent-volume-claim-resize.ts";
 import { priority } from "./priority.ts";
 import { serviceAccount } from "./service-account.ts";
@@ -12,6 +13,7 @@ import { taintNodesByCondition } from "./taint-nodes-by-condition.ts";
 export const admissionPlugins: readonly AdmissionPlugin[] = [
   namespaceLifecycle,
   serviceAccount,
+  nodeRestriction,
   taintNodesByCondition,
   priority,
   defaultTolerationSeconds,
