@@ -1,6 +1,7 @@
 /** The built-in kinds that the API server serves, in the order of their groups: one line a kind. */
 import { Deployment } from "./apps/v1/deployment.ts";
 import { ReplicaSet } from "./apps/v1/replicaset.ts";
+import { CertificateSigningRequest } from "./certificates/v1/certificatesigningrequest.ts";
 import { Lease } from "./coordination/v1/lease.ts";
 import { ConfigMap } from "./core/v1/configmap.ts";
 import { Endpoints } from "./core/v1/endpoints.ts";
@@ -43,6 +44,7 @@ export const builtInResources: readonly Resource[] = [
   Deployment,
   ReplicaSet,
   EventsEvent,
+  CertificateSigningRequest,
   Lease,
   EndpointSlice,
   ClusterRole,

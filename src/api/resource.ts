@@ -7,6 +7,7 @@ import type { FieldError } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import type { ObjectSchema } from "#machinery/schema.ts";
 import { kindSchema, type ResourceFacts, resourceFactsOf } from "./facts.ts";
+import type { User } from "./request.ts";
 
 /** The identity of a kind: enough for a client. The type parameter is the object's TypeScript type. */
 export interface Kind<T extends ApiObject = ApiObject> {
@@ -39,6 +40,8 @@ export interface PrinterColumn<T> {
 export interface StrategyContext {
   readonly now: number;
   readonly user: string;
+  /** All that is known of the user. */
+  readonly requester?: User;
   /** What an update comes through: "" the object itself, "resize", "ephemeralcontainers", "finalize" … */
   readonly subresource?: string;
   /** The version in which the request speaks; absent: the resource's own. */
@@ -68,7 +71,7 @@ export interface Strategy<T extends ApiObject> {
   readonly prepareForStatusUpdate?: (object: T, old: T, context: StrategyContext) => void;
   readonly validate?: (object: T, context?: StrategyContext) => FieldError[];
   readonly validateUpdate?: (object: T, old: T, context?: StrategyContext) => FieldError[];
-  readonly validateStatusUpdate?: (object: T, old: T) => FieldError[];
+  readonly validateStatusUpdate?: (object: T, old: T, context?: StrategyContext) => FieldError[];
   readonly warnings?: (object: T, old: T | undefined) => string[];
   /** "metadata.labels": what a write through /status takes back besides the spec, so that nobody manages it that way. */
   readonly statusResetFields?: readonly string[];

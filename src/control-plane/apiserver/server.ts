@@ -14,6 +14,7 @@ import type { Store } from "#ports/store.ts";
 import { Admission } from "./admission/admission.ts";
 import { admissionPlugins } from "./admission/plugins.ts";
 import type { Authenticator } from "./authn/authenticator.ts";
+import { bootstrapTokens } from "./authn/bootstrap-token.ts";
 import { clientCertificates } from "./authn/client-certificate.ts";
 import { type ServiceAccountKey, ServiceAccountTokens } from "./authn/service-account-token.ts";
 import { anyOf } from "./authz/authorizer.ts";
@@ -136,6 +137,7 @@ class Server implements ApiServer {
       clock,
       random: random.fork("admission"),
       authorizer,
+      crypto,
     });
     this.#makeRegistries(admission, allocator);
     this.#registries.get("/pods")?.cache.observe(references.observe);
@@ -145,6 +147,7 @@ class Server implements ApiServer {
     }
     const tokens = this.#tokens(reader);
     const authenticators: Authenticator[] = [clientCertificates(crypto, clock, options.clientCa)];
+    authenticators.push(bootstrapTokens(reader, crypto, clock));
     if (tokens !== undefined) authenticators.push(tokens);
     const offered = [...this.#served.values()].map(({ resource }) => offeredFacts(resource.facts));
     offered.push(...reviewFacts.map(offeredFacts));

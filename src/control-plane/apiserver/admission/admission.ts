@@ -3,6 +3,7 @@ import type { User } from "#api/request.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { forbiddenError, type StatusError } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
+import type { Crypto } from "#ports/crypto.ts";
 import type { Random } from "#ports/random.ts";
 import type { Authorizer } from "../authz/authorizer.ts";
 import type { Reader } from "../reader.ts";
@@ -33,6 +34,7 @@ export interface AdmissionWorld {
   readonly random: Random;
   /** For plugins that ask whether the user may do something besides the write itself. */
   readonly authorizer: Authorizer;
+  readonly crypto: Crypto;
 }
 
 /** admit() may change the object; validate() sees it as it will be stored. Both refuse by throwing a StatusError. */

@@ -3,6 +3,10 @@
  * Lease and CSINode, the status of pods bound to it, mirror pods, tokens for its pods, certificate requests in its own name.
  */
 
+import {
+  type CertificateSigningRequest,
+  signers,
+} from "#api/certificates/v1/certificatesigningrequest.ts";
 import type { TokenRequest } from "#api/generated/authentication/v1.ts";
 import type { Node, PersistentVolumeClaim, Pod } from "#api/generated/core/v1.ts";
 import { cloneJson, equalObjects } from "#machinery/object.ts";
@@ -17,6 +21,7 @@ import {
   type AdmissionWorld,
   refuse,
 } from "./admission.ts";
+import { readRequestOf } from "./certificates.ts";
 
 const pods = { group: "", plural: "pods" };
 const nodes = { group: "", plural: "nodes" };
@@ -260,11 +265,24 @@ const checkCsiNode: Check = (request, node) => {
   throw refuse(request, "can only access CSINode with the same name as the requesting node");
 };
 
+/** The rest of what it asks for is the signer's business. */
+const checkCertificate: Check = (request, node, world) => {
+  if (request.operation !== "CREATE") return;
+  const csr = request.object as CertificateSigningRequest;
+  const { signerName } = csr.spec;
+  if (signerName !== signers.kubeletServing && signerName !== signers.kubeletClient) return;
+  const read = readRequestOf(csr, world);
+  if ("refused" in read) throw refuse(request, `unable to parse csr: ${read.refused}`);
+  if (read.user === `system:node:${node}`) return;
+  throw refuse(request, `can only create a node CSR with CN=system:node:${node}`);
+};
+
 const checks: Readonly<Record<string, Check>> = {
   "/nodes": checkNode,
   "/pods": checkPods,
   "/persistentvolumeclaims": checkClaim,
   "/serviceaccounts": checkToken,
+  "certificates.k8s.io/certificatesigningrequests": checkCertificate,
   "coordination.k8s.io/leases": checkLease,
   "storage.k8s.io/csinodes": checkCsiNode,
 };
