@@ -89,7 +89,7 @@ describe("custom resources", () => {
       "application/strategic-merge-patch+json is not supported",
     );
     const { code, stderr } = await cluster.kubectl(["create", "-f", "-"], {
-      input: `${cronTab("odd").replace("cronSpec", "chronSpec")}`,
+      input: cronTab("odd").replace("cronSpec", "chronSpec"),
     });
     expect(code).not.toBe(0);
     expect(stderr).toContain('strict decoding error: unknown field "spec.chronSpec"');

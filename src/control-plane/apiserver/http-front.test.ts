@@ -1,18 +1,8 @@
 import { expect, test } from "vitest";
 import { MemoryNetwork } from "#adapters/memory/network.ts";
-import { unarmour } from "#adapters/memory/pem.ts";
-import { decodeWatch, remoteHandler } from "#client/remote.ts";
-import type { HttpHandler, HttpResponse, Network } from "#ports/network.ts";
+import { decodeWatch } from "#client/remote.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
-import {
-  admin,
-  apiContract,
-  ask,
-  configMap,
-  configMaps,
-  makeWorld,
-  type Transport,
-} from "./api.contract.ts";
+import { admin, apiContract, ask, configMap, configMaps, makeWorld } from "./api.contract.ts";
 import { parseTarget } from "./http-front.ts";
 import { onlyOnce, overHttp } from "./http-transport.contract.ts";
 
