@@ -136,10 +136,7 @@ export function readKept(file: string): FixedSettings | undefined {
 export function keep(file: string, settings: FixedSettings): void {
   const kept = Object.fromEntries(fixedKeys.map((key) => [key, settings[key]]));
   mkdirSync(dirname(file), { recursive: true, mode: 0o711 });
-  writeFileSync(
-    `${file}.new`,
-    `${JSON.stringify(kept, null, 2)}\n`,
-  );
+  writeFileSync(`${file}.new`, `${JSON.stringify(kept, null, 2)}\n`);
   renameSync(`${file}.new`, file);
 }
 
