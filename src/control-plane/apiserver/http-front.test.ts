@@ -5,10 +5,12 @@ import type { Bytes, Source } from "#ports/stream.ts";
 import { admin, apiContract, ask, configMap, configMaps, makeWorld } from "./api.contract.ts";
 import { parseTarget } from "./http-front.ts";
 import { onlyOnce, overHttp } from "./http-transport.contract.ts";
+import { rbacContract } from "./rbac.contract.ts";
 
 const never = new AbortController().signal;
 
 apiContract("over HTTP", overHttp);
+rbacContract("over HTTP", overHttp);
 
 async function readText(source: Source<Bytes>): Promise<string> {
   const decoder = new TextDecoder();
