@@ -7,14 +7,26 @@ import { Endpoints } from "./core/v1/endpoints.ts";
 import { Event } from "./core/v1/event.ts";
 import { Namespace } from "./core/v1/namespace.ts";
 import { Node } from "./core/v1/node.ts";
+import { PersistentVolume } from "./core/v1/persistentvolume.ts";
+import { PersistentVolumeClaim } from "./core/v1/persistentvolumeclaim.ts";
 import { Pod } from "./core/v1/pod.ts";
 import { Secret } from "./core/v1/secret.ts";
 import { Service } from "./core/v1/service.ts";
 import { ServiceAccount } from "./core/v1/serviceaccount.ts";
 import { EndpointSlice } from "./discovery/v1/endpointslice.ts";
 import { Event as EventsEvent } from "./events/v1/event.ts";
+import { ClusterRole } from "./rbac/v1/clusterrole.ts";
+import { ClusterRoleBinding } from "./rbac/v1/clusterrolebinding.ts";
+import { Role } from "./rbac/v1/role.ts";
+import { RoleBinding } from "./rbac/v1/rolebinding.ts";
 import type { Resource } from "./resource.ts";
 import { PriorityClass } from "./scheduling/v1/priorityclass.ts";
+import { CSIDriver } from "./storage/v1/csidriver.ts";
+import { CSINode } from "./storage/v1/csinode.ts";
+import { CSIStorageCapacity } from "./storage/v1/csistoragecapacity.ts";
+import { StorageClass } from "./storage/v1/storageclass.ts";
+import { VolumeAttachment } from "./storage/v1/volumeattachment.ts";
+import { VolumeAttributesClass } from "./storage/v1/volumeattributesclass.ts";
 
 export const builtInResources: readonly Resource[] = [
   ConfigMap,
@@ -22,6 +34,8 @@ export const builtInResources: readonly Resource[] = [
   Event,
   Namespace,
   Node,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
   Secret,
   Service,
@@ -31,5 +45,15 @@ export const builtInResources: readonly Resource[] = [
   EventsEvent,
   Lease,
   EndpointSlice,
+  ClusterRole,
+  ClusterRoleBinding,
+  Role,
+  RoleBinding,
   PriorityClass,
+  CSIDriver,
+  CSINode,
+  CSIStorageCapacity,
+  StorageClass,
+  VolumeAttachment,
+  VolumeAttributesClass,
 ] as readonly unknown[] as readonly Resource[];

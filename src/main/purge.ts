@@ -32,12 +32,13 @@ export async function clearRealNode(
   paths: ClusterPaths,
   purge: boolean,
 ): Promise<void> {
-  if (readKept(paths.settings)?.runtime !== "containerd") return;
+  const kept = readKept(paths.settings);
+  if (kept?.runtime !== "containerd") return;
   const tools = await findTools(process.env["PATH"] ?? "");
   // Without containerd nothing of ours can run here.
   if (tools.some(({ path }) => path === undefined)) return;
   const log = quietLog();
-  const settings = { name: allotment.name, containerdSocket: undefined };
+  const settings = { ...kept, name: allotment.name };
   const node = await openRealNode(paths, settings, systemNetwork(log), log);
   try {
     await stopAllPods(node, graceSeconds);
@@ -46,7 +47,15 @@ export async function clearRealNode(
     await node.engine?.stop();
   }
   await clearNode(node, paths, purge);
+  if (!purge || node.engine === undefined) return;
+  // What a containerd that died left mounted below its state.
+  const left = (await node.host.mounts()).filter(
+    ({ target }) => below(paths.engineRun, target) || below(allotment.dataDirectory, target),
+  );
+  for (const { target } of left.toReversed()) await node.host.unmount(target);
 }
+
+const below = (folder: string, path: string): boolean => path.startsWith(`${folder}/`);
 
 /** After its processes have ended. */
 export async function removeCluster(allotment: Allotment, paths: ClusterPaths): Promise<void> {
