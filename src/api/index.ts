@@ -6,11 +6,13 @@ import { Lease } from "./coordination/v1/lease.ts";
 import { ConfigMap } from "./core/v1/configmap.ts";
 import { Endpoints } from "./core/v1/endpoints.ts";
 import { Event } from "./core/v1/event.ts";
+import { LimitRange } from "./core/v1/limitrange.ts";
 import { Namespace } from "./core/v1/namespace.ts";
 import { Node } from "./core/v1/node.ts";
 import { PersistentVolume } from "./core/v1/persistentvolume.ts";
 import { PersistentVolumeClaim } from "./core/v1/persistentvolumeclaim.ts";
 import { Pod } from "./core/v1/pod.ts";
+import { ResourceQuota } from "./core/v1/resourcequota.ts";
 import { Secret } from "./core/v1/secret.ts";
 import { Service } from "./core/v1/service.ts";
 import { ServiceAccount } from "./core/v1/serviceaccount.ts";
@@ -33,11 +35,13 @@ export const builtInResources: readonly Resource[] = [
   ConfigMap,
   Endpoints,
   Event,
+  LimitRange,
   Namespace,
   Node,
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  ResourceQuota,
   Secret,
   Service,
   ServiceAccount,

@@ -21,6 +21,7 @@ import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
 import { podGcController } from "./pod-gc.ts";
 import { replicaSetController } from "./replicaset.ts";
+import { resourceQuotaController } from "./resourcequota.ts";
 import { rootCaCertPublisher } from "./root-ca-cert-publisher.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
@@ -38,6 +39,7 @@ export const controllers: readonly Controller[] = [
   endpointSliceController,
   endpointsController,
   podGcController,
+  resourceQuotaController,
   garbageCollector,
 ];
 
