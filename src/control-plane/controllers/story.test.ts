@@ -21,6 +21,7 @@ import { Service } from "#api/core/v1/service.ts";
 import { ServiceAccount } from "#api/core/v1/serviceaccount.ts";
 import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
 import { builtInResources } from "#api/index.ts";
+import { ClusterRole } from "#api/rbac/v1/clusterrole.ts";
 import type { Kind } from "#api/resource.ts";
 import { type Client, createClient, type New } from "#client/client.ts";
 import { createInformers } from "#client/informer.ts";
@@ -489,5 +490,31 @@ test.each(transports)(
     const back = await w.admin.get(Node, { name: silent.name });
     expect(back.spec.taints ?? []).toEqual([]);
     expect(await w.list(Pod)).toHaveLength(3);
+  },
+);
+
+test.each(transports)(
+  "%s: aggregated cluster roles hold what their parts hold, now and later",
+  async (transport) => {
+    const world = await new World(transport).start(0);
+    worlds.push(world);
+    const { admin } = world;
+    const rulesOf = async (name: string) => (await admin.get(ClusterRole, { name })).rules;
+    const view = await rulesOf("system:aggregate-to-view");
+    expect(await rulesOf("view")).toEqual(view);
+    const edit = await rulesOf("edit");
+    for (const rule of view) expect(edit).toContainEqual(rule);
+    const label = "rbac.authorization.k8s.io/aggregate-to-view";
+    const crontabs = { verbs: ["get"], apiGroups: ["stable.example.com"], resources: ["crontabs"] };
+    await admin.create(ClusterRole, {
+      metadata: { name: "crontabs", labels: { [label]: "true" } },
+      rules: [crontabs],
+    });
+    await world.run(2);
+    for (const name of ["view", "edit", "admin"])
+      expect(await rulesOf(name)).toContainEqual(crontabs);
+    await admin.delete(ClusterRole, { name: "crontabs" });
+    await world.run(2);
+    expect(await rulesOf("admin")).not.toContainEqual(crontabs);
   },
 );
