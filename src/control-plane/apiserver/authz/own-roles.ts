@@ -1,5 +1,5 @@
 /**
- * Roles of what runs beside upstream's components: the DNS servers of the nodes, and what a node's proxy and DNS need where they
+ * Roles of what runs beside upstream's components: the DNS servers of the nodes, the provisioner of volumes, and what a node's proxy and DNS need where they
  * speak with the node's own certificate. Rules and holders are written as in bootstrap-roles.ts.
  */
 
@@ -12,6 +12,14 @@ const dnsHolders = ["User system:kube-dns", "Group system:nodes"];
 
 export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
   "wherry:dns": dns,
+  "wherry:local-path-provisioner": [
+    "create,delete,get,list,update,watch core persistentvolumes",
+    "get,list,update,watch core persistentvolumeclaims",
+    "get,list,watch storage.k8s.io storageclasses",
+    "get,list,watch core nodes",
+    "create,delete core nodes/proxy",
+    "create,patch,update core,events.k8s.io events",
+  ],
   "wherry:node-proxier": [
     "list,watch core endpoints,services",
     "get,list,watch core nodes",
@@ -23,6 +31,7 @@ export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
 
 export const ownClusterRoleHolders: Readonly<Record<string, readonly string[]>> = {
   "wherry:dns": dnsHolders,
+  "wherry:local-path-provisioner": ["ServiceAccount kube-system/local-path-provisioner"],
   "wherry:node-proxier": ["Group system:nodes"],
 };
 
