@@ -25,13 +25,11 @@ import { ClusterRole } from "#api/rbac/v1/clusterrole.ts";
 import type { Kind } from "#api/resource.ts";
 import { type Client, createClient, type New } from "#client/client.ts";
 import { createInformers } from "#client/informer.ts";
-import { remoteHandler } from "#client/remote.ts";
-import { httpFront } from "#control-plane/apiserver/http-front.ts";
 import { type ApiServer, createApiServer } from "#control-plane/apiserver/server.ts";
 import { openStore } from "#control-plane/store/store.ts";
 import { type ApiObject, keyOf, type Stored } from "#machinery/meta.ts";
 import { formatMicroTime, formatTime, parseTime } from "#machinery/time.ts";
-import type { HttpHandler, Network } from "#ports/network.ts";
+import { type Transport, transports, type Way, wayTo } from "#simulation/transport.ts";
 import { startScheduler } from "../scheduler/scheduler.ts";
 import { startControllers } from "./index.ts";
 
@@ -122,42 +120,6 @@ class Kubelet {
   }
 }
 
-/** A wire without a network: bytes go over, one request at a time, and nothing else does. */
-function wire(serve: HttpHandler): Network {
-  const none = () => Promise.reject(new Error("this wire carries only HTTP requests"));
-  return {
-    connect: none,
-    listen: none,
-    serve: none,
-    udp: none,
-    resolve: () => Promise.resolve([]),
-    http: () => ({
-      async send({ method, target, headers = {}, body, signal }) {
-        const gone = signal ?? new AbortController().signal;
-        const request = { method, target, headers, gone };
-        const answer = await serve(body === undefined ? request : { ...request, body });
-        const whole = answer.body;
-        let left = whole === undefined || "next" in whole ? [] : [whole];
-        const source = {
-          next: () => Promise.resolve(left.length === 0 ? undefined : left.splice(0)),
-          stop: () => {
-            left = [];
-          },
-        };
-        return {
-          status: answer.status,
-          headers: answer.headers,
-          body: whole !== undefined && "next" in whole ? whole : source,
-          trailers: Promise.resolve({}),
-        };
-      },
-      close: () => {},
-    }),
-  };
-}
-
-type Transport = "direct" | "remote";
-
 class World {
   readonly transport: Transport;
   constructor(transport: Transport) {
@@ -169,6 +131,7 @@ class World {
   readonly kubelets: Kubelet[] = [];
   readonly ends: (() => Promise<void>)[] = [];
   server: ApiServer | undefined;
+  way: Way | undefined;
 
   clientFor(name: string, groups: readonly string[] = []): Client {
     if (this.server === undefined) throw new Error("not started");
@@ -176,12 +139,8 @@ class World {
       ? ["system:serviceaccounts", "system:serviceaccounts:kube-system"]
       : [];
     const user = { name, groups: [...groups, ...serviceAccount, "system:authenticated"] };
-    const { server } = this;
-    if (this.transport === "direct") return createClient(server.as(user), { userAgent });
-    const network = wire(httpFront((request) => server.handler({ ...request, user })));
-    const options = { version: 1, timeoutMs: 60_000 } as const;
-    const remote = remoteHandler(network, this.clock, { host: "server", port: 6443 }, options);
-    return createClient(remote.handler, { userAgent });
+    this.way ??= wayTo(this.server, this.transport, this);
+    return createClient(this.way.as(user), { userAgent });
   }
   get admin(): Client {
     return this.clientFor("admin", ["system:masters"]);
@@ -217,6 +176,7 @@ class World {
     this.ends.push(async () => {
       await Promise.all([controllers.stop(), scheduler.stop()]);
       informers.stop();
+      this.way?.close();
       await server.close(0);
       await store.close();
     });
@@ -258,7 +218,6 @@ class World {
   }
 }
 
-const transports: readonly Transport[] = ["direct", "remote"];
 const worlds: World[] = [];
 async function world(transport: Transport, nodes: number): Promise<World> {
   const made = await new World(transport).start(nodes);
