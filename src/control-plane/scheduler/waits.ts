@@ -55,6 +55,6 @@ export class Waits {
 
   stop(): void {
     this.#stopped = true;
-    for (const fail of [...this.#failures]) fail(new Error("the scheduler stops"));
+    for (const fail of this.#failures) fail(new Error("the scheduler stops"));
   }
 }
