@@ -101,7 +101,7 @@ const removePod = async (on: World, name: string) => {
   await on.until(() => isGone(getPod(on, name)), 60_000);
 };
 
-test.each<[Transport]>([["direct"], ["remote"]])(
+test.each<[Transport]>([["direct"], ["https"]])(
   "%s: a claim waits for its pod, gets a directory on its node, and the data outlives pods",
   async (transport) => {
     const on = await newWorld(transport);
