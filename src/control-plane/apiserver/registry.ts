@@ -174,8 +174,9 @@ export class Registry {
 
   #validateMeta(object: ApiObject): FieldError[] {
     const { namespaced, strategy } = this.resource;
-    const nameFormat = strategy.nameFormat ?? "subdomain";
-    return validateObjectMeta(object.metadata, { namespaced, nameFormat });
+    const { nameFormat = "subdomain", nameProblems } = strategy;
+    const own = nameProblems === undefined ? {} : { nameProblems };
+    return validateObjectMeta(object.metadata, { namespaced, nameFormat, ...own });
   }
 
   refuseIf(errors: readonly FieldError[], name: string): void {

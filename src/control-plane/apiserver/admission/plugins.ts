@@ -1,5 +1,6 @@
 /** The admission plugins, in the order in which they are asked (upstream's order). */
 import type { AdmissionPlugin } from "./admission.ts";
+import { defaultIngressClass } from "./default-ingress-class.ts";
 import { defaultTolerationSeconds } from "./default-toleration-seconds.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { priority } from "./priority.ts";
@@ -12,4 +13,5 @@ export const admissionPlugins: readonly AdmissionPlugin[] = [
   taintNodesByCondition,
   priority,
   defaultTolerationSeconds,
+  defaultIngressClass,
 ];
