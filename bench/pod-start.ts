@@ -119,7 +119,7 @@ function bareCri(runtime: Runtime, host: Host, folder: string, cgroup: string): 
       await host.cgroup(sandboxOf(name).cgroupParent).remove();
     },
     async removeAll() {
-      for (const name of [...sandboxes.keys()]) await removeSandbox(name);
+      for (const name of sandboxes.keys()) await removeSandbox(name);
       for (const name of mounts.keys()) await host.unmount(join(folder, name, "token"));
       await host.cgroup(cgroup).remove();
     },

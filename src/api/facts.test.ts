@@ -50,6 +50,12 @@ describe("types", () => {
     ]);
   });
 
+  test("a field may own a type's fields one by one though the type is of a piece", () => {
+    const claimRef = field(core("PersistentVolumeSpec"), "claimRef").schema;
+    expect(claimRef).toMatchObject({ mapType: "granular", plain: core("ObjectReference") });
+    expect(core("ObjectReference").mapType).toBe("atomic");
+  });
+
   test("Pod: merge keys, protobuf numbers, what is printed when empty", () => {
     const containers = field(core("PodSpec"), "containers");
     expect(containers).toMatchObject({
@@ -115,8 +121,6 @@ describe("types", () => {
       mapType: "atomic",
     });
     expect(field(spec, "strategy").patchStrategy).toEqual(["retainKeys"]);
-    const claim = field(core("PersistentVolumeSpec"), "claimRef").schema;
-    expect(claim).toMatchObject({ type: "object", mapType: "atomic" });
     const ref = field(core("ResourceClaim"), "name");
     expect(ref.required).toBe(true);
   });

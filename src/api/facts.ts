@@ -12,7 +12,7 @@
  *   flags  n (never omitted) z (omitted when zero) p (pointer) r (required); neither n nor z:
  *          omitted when empty
  *   type   a scalar's letter; []T {}T with "a" (atomic), "s" (set), "mKEY/KEY" (map), "w" (wrapped)
- *          inside; .Name or .folder/version.Name; "!" instead of ".": atomic here
+ *          inside; .Name or .folder/version.Name; instead of ".": "!" atomic here, "+" granular here
  */
 import type {
   Field,
@@ -51,7 +51,12 @@ type Union = NonNullable<ObjectSchema["unions"]>[number];
 
 /** By "folder/version.Name". The tables are fixed, so this is bounded by them. */
 const decodedTypes = new Map<string, DecodedType>();
-const atomicTypes = new Map<string, ObjectSchema>();
+/** Types as fields know them that say otherwise about their unit of ownership. */
+const overriddenTypes = new Map<string, ObjectSchema>();
+const fieldMapTypes: Readonly<Record<string, ObjectSchema["mapType"]>> = {
+  "!": "atomic",
+  "+": "granular",
+};
 
 const keyByModel: ReadonlyMap<string, string> = new Map(
   Object.entries(packageTables).map(([key, table]) => [table.model, key]),
@@ -136,7 +141,8 @@ function decodeSchema(text: string, packageKey: string): Schema {
   const first = text.charAt(0);
   if (first === "[") return decodeList(text, packageKey);
   if (first === "{") return decodeMap(text, packageKey);
-  if (first !== "." && first !== "!") {
+  const mapType = fieldMapTypes[first];
+  if (mapType === undefined && first !== ".") {
     const scalar = scalars[text];
     if (scalar === undefined) throw new Error(`the facts hold an unknown type, ${text}`);
     return scalar;
@@ -144,13 +150,10 @@ function decodeSchema(text: string, packageKey: string): Schema {
   const target = text.slice(1);
   const key = target.includes("/") ? target : `${packageKey}.${target}`;
   const schema = decodeType(key).schema;
-  if (first === "." || schema.type !== "object") return schema;
-  let atomic = atomicTypes.get(key);
-  if (atomic === undefined) {
-    atomic = { ...schema, mapType: "atomic" };
-    atomicTypes.set(key, atomic);
-  }
-  return atomic;
+  if (mapType === undefined || schema.type !== "object") return schema;
+  const overridden = overriddenTypes.get(first + key) ?? { ...schema, mapType, plain: schema };
+  overriddenTypes.set(first + key, overridden);
+  return overridden;
 }
 
 function decodeList(text: string, packageKey: string): ListSchema {

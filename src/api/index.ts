@@ -7,6 +7,8 @@ import { Endpoints } from "./core/v1/endpoints.ts";
 import { Event } from "./core/v1/event.ts";
 import { Namespace } from "./core/v1/namespace.ts";
 import { Node } from "./core/v1/node.ts";
+import { PersistentVolume } from "./core/v1/persistentvolume.ts";
+import { PersistentVolumeClaim } from "./core/v1/persistentvolumeclaim.ts";
 import { Pod } from "./core/v1/pod.ts";
 import { Secret } from "./core/v1/secret.ts";
 import { Service } from "./core/v1/service.ts";
@@ -20,6 +22,12 @@ import { NetworkPolicy } from "./networking/v1/networkpolicy.ts";
 import { ServiceCIDR } from "./networking/v1/servicecidr.ts";
 import type { Resource } from "./resource.ts";
 import { PriorityClass } from "./scheduling/v1/priorityclass.ts";
+import { CSIDriver } from "./storage/v1/csidriver.ts";
+import { CSINode } from "./storage/v1/csinode.ts";
+import { CSIStorageCapacity } from "./storage/v1/csistoragecapacity.ts";
+import { StorageClass } from "./storage/v1/storageclass.ts";
+import { VolumeAttachment } from "./storage/v1/volumeattachment.ts";
+import { VolumeAttributesClass } from "./storage/v1/volumeattributesclass.ts";
 
 export const builtInResources: readonly Resource[] = [
   ConfigMap,
@@ -27,6 +35,8 @@ export const builtInResources: readonly Resource[] = [
   Event,
   Namespace,
   Node,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
   Secret,
   Service,
@@ -42,4 +52,10 @@ export const builtInResources: readonly Resource[] = [
   NetworkPolicy,
   ServiceCIDR,
   PriorityClass,
+  CSIDriver,
+  CSINode,
+  CSIStorageCapacity,
+  StorageClass,
+  VolumeAttachment,
+  VolumeAttributesClass,
 ] as readonly unknown[] as readonly Resource[];

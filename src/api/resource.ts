@@ -27,8 +27,12 @@ export interface PrinterColumn<T> {
   /** 0: always shown; 1: with -o wide. */
   readonly priority?: 0 | 1;
   readonly description?: string;
-  /** `now`: milliseconds since the epoch, for ages. */
-  readonly value: (object: T, now: number) => string | number | boolean | null | undefined;
+  /** `now`: milliseconds since the epoch, for ages. `list`: the objects of the same list; without any where one was asked for. */
+  readonly value: (
+    object: T,
+    now: number,
+    list?: readonly T[],
+  ) => string | number | boolean | null | undefined;
 }
 
 /** What a strategy may ask while a request is worked on. */

@@ -50,6 +50,8 @@ export interface ObjectSchema {
   /** Upstream's name of the type, for example "io.k8s.api.core.v1.PodSpec". */
   readonly name: string;
   readonly mapType: "granular" | "atomic";
+  /** The type itself, where a field sees it with another mapType. */
+  readonly plain?: ObjectSchema;
   /** By JSON name, in the order in which Go prints them; fields of inlined structs stand among them. */
   readonly fields: ReadonlyMap<string, Field>;
   /** Union types: discriminator and members where declared. */

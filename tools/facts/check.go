@@ -171,6 +171,7 @@ func checkType(f *findings, what string, t *schemaType, schema openapiSchema) {
 	case "object", "alternatives":
 		f.expect(what+" type", t.object.model, ref)
 		f.expect(what+" atomic", t.atomic, schema.MapType == "atomic")
+		f.expect(what+" granular", t.granular, schema.MapType == "granular")
 	case "list":
 		if schema.Items == nil {
 			f.expect(what+" type", "a list", schema.Type)

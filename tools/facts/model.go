@@ -21,6 +21,7 @@ type schemaType struct {
 	keys     []string
 	wrapped  bool
 	atomic   bool // a map's or an object's mapType where it differs from the type's own
+	granular bool // an object's, the other way round
 	marked   bool // the list type is said, not implied
 	goStruct bool // a scalar in JSON, a struct in Go
 	object   *object
@@ -353,9 +354,8 @@ func (t *schemaType) withMarkers(marks markers) *schemaType {
 		if value == "" {
 			value = marks.first("mapType")
 		}
-		if value == "atomic" {
-			result.atomic = true
-		}
+		result.atomic = result.atomic || value == "atomic"
+		result.granular = value == "granular"
 	}
 	return &result
 }

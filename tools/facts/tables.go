@@ -206,8 +206,11 @@ func encodeType(t *schemaType, from *apiPackage) (string, error) {
 		return "{}" + elem, err
 	}
 	prefix := "."
-	if t.atomic {
+	switch {
+	case t.atomic:
 		prefix = "!"
+	case t.granular:
+		prefix = "+"
 	}
 	if t.object.pkg == from {
 		return prefix + t.object.name, nil

@@ -102,7 +102,8 @@ export function answerList(served: ServedResource, result: ListResult, form: For
   const { as, format, pretty } = form.mediaType;
   const objects = () => result.items.map((stored) => served.objectOf(stored));
   if (as?.kind === "Table") {
-    const table = tableOf(served.resource, objects(), metadata, tableOptions(form, as));
+    const options = { ...tableOptions(form, as), isList: true };
+    const table = tableOf(served.resource, objects(), metadata, options);
     return answerPlain(200, table, form);
   }
   if (as !== undefined)

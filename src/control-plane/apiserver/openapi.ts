@@ -42,8 +42,11 @@ const scalarsV3: Partial<Record<ScalarSchema["type"], Json>> = {
 function schemaJson(schema: Schema, dialect: Dialect, found: (schema: ObjectSchema) => void): Json {
   switch (schema.type) {
     case "object":
-      found(schema);
-      return reference(schema.name, dialect);
+      found(schema.plain ?? schema);
+      return {
+        ...reference(schema.name, dialect),
+        ...(schema.plain === undefined ? {} : { "x-kubernetes-map-type": schema.mapType }),
+      };
     case "list": {
       const items = schemaJson(schema.items, dialect, found);
       const list = { type: "array", items };

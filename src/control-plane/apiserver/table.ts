@@ -8,6 +8,8 @@ export interface TableOptions {
   readonly version: string;
   readonly includeObject: "None" | "Metadata" | "Object";
   readonly now: number;
+  /** The rows are a list's. */
+  readonly isList?: boolean;
 }
 
 const nameColumn: PrinterColumn<ApiObject> = {
@@ -39,8 +41,15 @@ export function partialMetadata(object: ApiObject, version: string): object {
   return { kind: "PartialObjectMetadata", apiVersion, metadata: object.metadata };
 }
 
-function rowOf(resource: Resource, object: ApiObject, options: TableOptions): object {
-  const cells = columnsOf(resource).map((column) => column.value(object, options.now) ?? null);
+function rowOf(
+  resource: Resource,
+  object: ApiObject,
+  list: readonly ApiObject[],
+  options: TableOptions,
+): object {
+  const cells = columnsOf(resource).map(
+    (column) => column.value(object, options.now, list) ?? null,
+  );
   const conditions = resource.rowConditions?.(object) ?? [];
   return {
     cells,
@@ -67,7 +76,9 @@ export function tableOf(
     apiVersion: `meta.k8s.io/${options.version}`,
     metadata,
     columnDefinitions: columns ? columnDefinitions(resource) : [],
-    rows: objects.map((object) => rowOf(resource, object, options)),
+    rows: objects.map((object) =>
+      rowOf(resource, object, options.isList === true ? objects : [], options),
+    ),
   };
 }
 

@@ -21,6 +21,7 @@ import { nodeLifecycleController } from "./node-lifecycle.ts";
 import { podGcController } from "./pod-gc.ts";
 import { replicaSetController } from "./replicaset.ts";
 import { rootCaCertPublisher } from "./root-ca-cert-publisher.ts";
+import { serviceLoadBalancerController } from "./service-load-balancer.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
 
@@ -35,6 +36,7 @@ export const controllers: readonly Controller[] = [
   deploymentController,
   endpointSliceController,
   endpointsController,
+  serviceLoadBalancerController,
   podGcController,
   garbageCollector,
 ];

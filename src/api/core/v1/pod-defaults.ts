@@ -25,7 +25,8 @@ const gracePeriodSecondsDefault = 30;
 const coarse = /^\d+(m|k|[KMGTPE]i?)?$/;
 
 /** Upstream: amounts finer than a thousandth are rounded up. */
-function roundAmounts(list: Record<string, string> | undefined): void {
+/** Upstream: amounts are kept to the thousandth, rounded up. */
+export function roundAmounts(list: Record<string, string> | undefined): void {
   if (list === undefined) return;
   for (const [name, text] of Object.entries(list)) {
     if (coarse.test(text)) continue;
@@ -34,7 +35,7 @@ function roundAmounts(list: Record<string, string> | undefined): void {
     if (rest !== 0n) list[name] = makeQuantity(nanos - rest + nanosPerMilli, format).text;
   }
 }
-function roundRequirements(resources: ResourceRequirements | undefined): void {
+export function roundRequirements(resources: ResourceRequirements | undefined): void {
   roundAmounts(resources?.limits);
   roundAmounts(resources?.requests);
 }

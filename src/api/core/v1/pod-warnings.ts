@@ -35,7 +35,7 @@ const deprecatedNodeLabels: Readonly<Record<string, string>> = {
     "deprecated since v1.22; use Taints and Tolerations instead",
   "node-role.kubernetes.io/master": 'use "node-role.kubernetes.io/control-plane" instead',
 };
-const deprecatedLabel = (key: string): string | undefined =>
+export const deprecatedLabel = (key: string): string | undefined =>
   Object.hasOwn(deprecatedNodeLabels, key) ? deprecatedNodeLabels[key] : undefined;
 
 const deprecatedAnnotations: readonly (readonly [string, string])[] = [
@@ -64,7 +64,7 @@ const deprecatedVolumes: readonly (readonly [keyof Volume, string])[] = [
   ["rbd", "deprecated in v1.28, non-functional in v1.31+"],
 ];
 
-function selectorTermWarnings(
+export function selectorTermWarnings(
   term: NodeSelectorTerm,
   path: string,
   checksValues: boolean,

@@ -4,21 +4,28 @@
  */
 import { type FieldError, forbidden, invalid, required } from "#machinery/field-error.ts";
 import { validateAnnotations } from "#machinery/meta-validation.ts";
-import { equalObjects } from "#machinery/object.ts";
 import { quantityOf } from "#machinery/quantity.ts";
 import { validateLabelSelector, validateLabels } from "#machinery/selector.ts";
 import { isDns1123Label } from "#machinery/validation.ts";
 import type {
   PersistentVolumeClaimSpec,
   PersistentVolumeClaimTemplate,
+  TypedLocalObjectReference,
   TypedObjectReference,
 } from "../../../generated/core/v1.ts";
+import { validateAccessModes, volumeModes } from "../storage-names.ts";
 import { dnsSubdomain, each, notEmpty, oneOf } from "./fields.ts";
 
-const accessModes = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-const volumeModes = ["Block", "Filesystem"];
+export interface ClaimRules {
+  readonly allowInvalidSelector?: boolean;
+  readonly allowInvalidApiGroup?: boolean;
+}
 
-function validateDataSource(source: TypedObjectReference, path: string): FieldError[] {
+function validateDataSource(
+  source: TypedObjectReference,
+  path: string,
+  rules: ClaimRules,
+): FieldError[] {
   const { name, kind, namespace = "" } = source;
   const apiGroup = source.apiGroup ?? "";
   const errors = [...notEmpty(`${path}.name`, name), ...notEmpty(`${path}.kind`, kind)];
@@ -26,51 +33,68 @@ function validateDataSource(source: TypedObjectReference, path: string): FieldEr
     const detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
     errors.push(invalid(path, kind, detail));
   }
-  if (apiGroup !== "") errors.push(...dnsSubdomain(`${path}.apiGroup`, apiGroup));
+  if (apiGroup !== "" && rules.allowInvalidApiGroup !== true)
+    errors.push(...dnsSubdomain(`${path}.apiGroup`, apiGroup));
   if (namespace === "") return errors;
   return [...errors, ...each(`${path}.namespace`, namespace, isDns1123Label(namespace))];
 }
 
-function validateAccessModes(modes: readonly string[], path: string): FieldError[] {
-  if (modes.length === 0) return [required(path, "at least 1 access mode is required")];
-  const errors = modes.flatMap((mode) => oneOf(path, mode, accessModes));
-  const known = modes.filter((mode) => accessModes.includes(mode));
-  const once = "ReadWriteOncePod";
-  if (known.includes(once) && known.some((mode) => mode !== once)) {
-    errors.push(forbidden(path, "may not use ReadWriteOncePod with other access modes"));
-  }
-  return errors;
-}
-
-export function validateClaimSpec(spec: PersistentVolumeClaimSpec, path: string): FieldError[] {
-  const errors = validateAccessModes(spec.accessModes ?? [], `${path}.accessModes`);
-  if (spec.selector !== undefined) {
-    errors.push(...validateLabelSelector(spec.selector, `${path}.selector`));
-  }
-  const storage = spec.resources?.requests?.["storage"];
-  const storagePath = `${path}.resources[storage]`;
-  if (storage === undefined) errors.push(required(storagePath));
-  else if (quantityOf(storage).nanos <= 0n) {
-    errors.push(invalid(storagePath, storage, "must be greater than zero"));
-  }
-  for (const field of ["storageClassName", "volumeAttributesClassName"] as const) {
-    const name = spec[field] ?? "";
-    if (name !== "") errors.push(...dnsSubdomain(`${path}.${field}`, name));
-  }
-  if (spec.volumeMode !== undefined) {
-    errors.push(...oneOf(`${path}.volumeMode`, spec.volumeMode, volumeModes));
-  }
-  const { dataSource, dataSourceRef } = spec;
+function validateSources(
+  { dataSource, dataSourceRef }: PersistentVolumeClaimSpec,
+  path: string,
+  rules: ClaimRules,
+): FieldError[] {
+  const errors: FieldError[] = [];
   for (const [field, source] of Object.entries({ dataSource, dataSourceRef })) {
-    if (source !== undefined) errors.push(...validateDataSource(source, `${path}.${field}`));
+    if (source !== undefined) {
+      errors.push(...validateDataSource(source, `${path}.${field}`, rules));
+    }
   }
   if (dataSource === undefined || dataSourceRef === undefined) return errors;
   const at = `${path}.dataSource`;
   if ((dataSourceRef.namespace ?? "") !== "") {
     const detail = "may not be specified when dataSourceRef.namespace is specified";
     errors.push(invalid(path, at, detail));
-  } else if (!equalObjects(dataSource, dataSourceRef)) {
+  } else if (!isSameSource(dataSource, dataSourceRef)) {
     errors.push(invalid(path, at, "must match dataSourceRef"));
+  }
+  return errors;
+}
+
+const isSameSource = (one: TypedLocalObjectReference, other: TypedObjectReference): boolean =>
+  one.apiGroup === other.apiGroup && one.kind === other.kind && one.name === other.name;
+
+/** The spec of a claim, whether it stands on its own or in a template. */
+export function validateClaimSpec(
+  spec: PersistentVolumeClaimSpec,
+  path: string,
+  rules: ClaimRules = {},
+): FieldError[] {
+  const errors: FieldError[] = [];
+  const { accessModes = [] } = spec;
+  if (accessModes.length === 0) {
+    errors.push(required(`${path}.accessModes`, "at least 1 access mode is required"));
+  }
+  if (spec.selector !== undefined && rules.allowInvalidSelector !== true) {
+    errors.push(...validateLabelSelector(spec.selector, `${path}.selector`));
+  }
+  errors.push(...validateAccessModes(accessModes, `${path}.accessModes`));
+  const storage = spec.resources?.requests?.["storage"];
+  const storagePath = `${path}.resources[storage]`;
+  if (storage === undefined) errors.push(required(storagePath));
+  else if (quantityOf(storage).nanos <= 0n) {
+    errors.push(invalid(storagePath, storage, "must be greater than zero"));
+  }
+  const { storageClassName = "", volumeAttributesClassName = "" } = spec;
+  if (storageClassName !== "") {
+    errors.push(...dnsSubdomain(`${path}.storageClassName`, storageClassName));
+  }
+  if (spec.volumeMode !== undefined) {
+    errors.push(...oneOf(`${path}.volumeMode`, spec.volumeMode, volumeModes));
+  }
+  errors.push(...validateSources(spec, path, rules));
+  if (volumeAttributesClassName !== "") {
+    errors.push(...dnsSubdomain(`${path}.volumeAttributesClassName`, volumeAttributesClassName));
   }
   return errors;
 }

@@ -11,6 +11,7 @@ import { isDns1123Label } from "#machinery/validation.ts";
 import type {
   Affinity,
   NodeAffinity,
+  NodeSelector,
   NodeSelectorRequirement,
   NodeSelectorTerm,
   PodAffinityTerm,
@@ -90,17 +91,25 @@ export const validateNodeSelectorTerm = (
 const weight = (path: string, value: number): FieldError[] =>
   value <= 0 || value > 100 ? [invalid(`${path}.weight`, value, "must be in the range 1-100")] : [];
 
+export function validateNodeSelector(
+  selector: NodeSelector,
+  path: string,
+  anyValue: boolean,
+): FieldError[] {
+  const at = `${path}.nodeSelectorTerms`;
+  const terms = selector.nodeSelectorTerms ?? [];
+  if (terms.length === 0) return [required(at, "must have at least one node selector term")];
+  return terms.flatMap((term, index) =>
+    validateNodeSelectorTerm(term, `${at}[${index}]`, anyValue),
+  );
+}
+
 function validateNodeAffinity(affinity: NodeAffinity, path: string, rules: PodRules): FieldError[] {
   const errors: FieldError[] = [];
   const selector = affinity[requiredTerms];
   if (selector !== undefined) {
-    const at = `${path}.${requiredTerms}.nodeSelectorTerms`;
-    const terms = selector.nodeSelectorTerms ?? [];
-    if (terms.length === 0) errors.push(required(at, "must have at least one node selector term"));
-    for (const [index, term] of terms.entries()) {
-      const anyValue = rules.allowInvalidNodeAffinityValues;
-      errors.push(...validateNodeSelectorTerm(term, `${at}[${index}]`, anyValue));
-    }
+    const anyValue = rules.allowInvalidNodeAffinityValues;
+    errors.push(...validateNodeSelector(selector, `${path}.${requiredTerms}`, anyValue));
   }
   for (const [index, term] of (affinity[preferredTerms] ?? []).entries()) {
     const at = `${path}.${preferredTerms}[${index}]`;

@@ -48,24 +48,29 @@ const iqn = /iqn\.\d{4}-\d{2}\.([A-Za-z0-9\-.]+)(:[^,;*&$|\s]+)$/;
 const eui = /^eui.[A-Za-z0-9]{16}$/;
 const naa = /^naa.[A-Za-z0-9]{32}$/;
 
-function iscsiName(path: string, name: string): FieldError[] {
+const badForm = "must be valid format";
+
+function iscsiName(path: string, name: string, unknownForm: string): FieldError[] {
   const form = [iqn, eui, naa][["iqn", "eui", "naa"].findIndex((start) => name.startsWith(start))];
-  if (form === undefined) {
-    return [invalid(path, name, "must be valid format starting with iqn, eui, or naa")];
-  }
-  return form.test(name) ? [] : [invalid(path, name, "must be valid format")];
+  if (form === undefined) return [invalid(path, name, unknownForm)];
+  return form.test(name) ? [] : [invalid(path, name, badForm)];
 }
 
-function validateIscsi(source: g.ISCSIVolumeSource, path: string): FieldError[] {
+/** What a pod's volume and a PersistentVolume check alike. */
+export function validateIscsi(
+  source: Omit<g.ISCSIVolumeSource, "secretRef"> & { readonly secretRef?: object },
+  path: string,
+  unknownForm = badForm,
+): FieldError[] {
   const errors = notEmpty(`${path}.targetPortal`, source.targetPortal);
   if (source.iqn === "") errors.push(required(`${path}.iqn`));
-  else errors.push(...iscsiName(`${path}.iqn`, source.iqn));
+  else errors.push(...iscsiName(`${path}.iqn`, source.iqn, unknownForm));
   errors.push(...inRange(`${path}.lun`, source.lun, 0));
   const chap = source.chapAuthDiscovery === true || source.chapAuthSession === true;
   if (chap && source.secretRef === undefined) errors.push(required(`${path}.secretRef`));
   const { initiatorName } = source;
   if (initiatorName !== undefined)
-    errors.push(...iscsiName(`${path}.initiatorname`, initiatorName));
+    errors.push(...iscsiName(`${path}.initiatorname`, initiatorName, unknownForm));
   return errors;
 }
 
@@ -159,7 +164,8 @@ const secretName = (path: string, secret: { readonly name?: string } | undefined
 const monitors = (path: string, list: readonly string[] | null): FieldError[] =>
   (list ?? []).length === 0 ? [required(`${path}.monitors`)] : [];
 
-const checks: Checks = {
+/** The checks by field; what PersistentVolumes check alike they take from here. */
+export const storageChecks: Checks = {
   gitRepo: (source, path) => [
     ...notEmpty(`${path}.repository`, source.repository),
     ...localDescendingPath(`${path}.directory`, source.directory ?? ""),
@@ -179,7 +185,8 @@ const checks: Checks = {
       ? []
       : [invalid(`${path}.path`, source.path, "must be an absolute path")]),
   ],
-  iscsi: validateIscsi,
+  iscsi: (source, path) =>
+    validateIscsi(source, path, "must be valid format starting with iqn, eui, or naa"),
   glusterfs: (source, path) => [
     ...notEmpty(`${path}.endpoints`, source.endpoints),
     ...notEmpty(`${path}.path`, source.path),
@@ -225,5 +232,5 @@ export const storageSources = (fields: readonly StorageField[]): SourceRow[] =>
   fields.map((field) => [
     field,
     field === "gcePersistentDisk" ? "persistentDisk" : field,
-    checks[field] as SourceRow[2],
+    storageChecks[field] as SourceRow[2],
   ]);

@@ -1,10 +1,7 @@
 /** Creating and changing a Pod. Of a running pod's spec next to nothing may change. */
-import { decodeObject } from "#machinery/decode.ts";
 import { type FieldError, forbidden, invalid, required } from "#machinery/field-error.ts";
 import { cloneJson, equalObjects } from "#machinery/object.ts";
-import { unifiedDiff } from "#machinery/unified-diff.ts";
 import { rangeMessage } from "#machinery/validation.ts";
-import { typeSchema } from "../../../facts.ts";
 import type {
   Container,
   NodeAffinity,
@@ -12,6 +9,7 @@ import type {
   Pod,
   PodSpec,
 } from "../../../generated/core/v1.ts";
+import { differenceOf } from "../difference.ts";
 import {
   mirrorAnnotation,
   validatePodAnnotations,
@@ -187,14 +185,6 @@ const keepImages = (containers: Container[] | undefined, old: Container[] | unde
     setOrDelete(container, "image", old?.[index]?.image);
   }
 };
-
-/** What differs, line by line; both sides with their fields in the schema's order. */
-function differenceOf(type: "PodSpec" | "EphemeralContainer", old: object, next: object): string {
-  const schema = typeSchema(`io.k8s.api.core.v1.${type}`);
-  const print = (value: object): string =>
-    JSON.stringify(decodeObject(schema, value, { strict: false }).object, undefined, 1);
-  return unifiedDiff(print(old), print(next));
-}
 
 /** Whatever else differs. */
 function validateSpecChange(spec: PodSpec, old: PodSpec): FieldError[] {

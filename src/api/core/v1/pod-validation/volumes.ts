@@ -8,6 +8,7 @@ import {
   forbidden,
   invalid,
   required,
+  tooLong,
 } from "#machinery/field-error.ts";
 import { quantityOf } from "#machinery/quantity.ts";
 import { isDns1123Subdomain } from "#machinery/validation.ts";
@@ -74,7 +75,7 @@ function validateEmptyDir({ sizeLimit, mode }: EmptyDirVolumeSource, path: strin
   return errors;
 }
 
-function validateHostPath(source: HostPathVolumeSource, path: string): FieldError[] {
+export function validateHostPath(source: HostPathVolumeSource, path: string): FieldError[] {
   if (source.path === "") return [required(`${path}.path`)];
   const errors = noBacksteps(`${path}.path`, source.path);
   if (source.type !== undefined) errors.push(...oneOf(`${path}.type`, source.type, hostPathTypes));
@@ -94,22 +95,19 @@ const validateKeyed = (source: KeyedSource, path: string): FieldError[] => [
   ),
 ];
 
+export function validateCsiDriverName(driver: string, path: string): FieldError[] {
+  if (driver === "") return [required(path)];
+  return [
+    ...(driver.length > csiDriverBytesMax ? [tooLong(path, csiDriverBytesMax)] : []),
+    ...each(path, driver, isDns1123Subdomain(driver.toLowerCase())),
+  ];
+}
+
 function validateCsi(
   { driver, nodePublishSecretRef }: CSIVolumeSource,
   path: string,
 ): FieldError[] {
-  const errors: FieldError[] = [];
-  if (driver === "") errors.push(required(`${path}.driver`));
-  else {
-    if (driver.length > csiDriverBytesMax) {
-      errors.push({
-        path: `${path}.driver`,
-        type: "FieldValueTooLong",
-        message: `Too long: may not be more than ${csiDriverBytesMax} bytes`,
-      });
-    }
-    errors.push(...each(`${path}.driver`, driver, isDns1123Subdomain(driver.toLowerCase())));
-  }
+  const errors = validateCsiDriverName(driver, `${path}.driver`);
   if (nodePublishSecretRef === undefined) return errors;
   const { name = "" } = nodePublishSecretRef;
   if (name === "") errors.push(required(`${path}.nodePublishSecretRef.name`));
