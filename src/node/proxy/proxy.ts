@@ -1,6 +1,6 @@
 /**
- * Proxy: keeps the node's dataplane true to the Services and to the host ports of its Pods: reads Services, EndpointSlices and this
- * node's Pods, writes dataplane facts, nothing else.
+ * Proxy: keeps the node's dataplane true to the Services, to the host ports of its Pods and to the NetworkPolicies: reads Services,
+ * EndpointSlices, this node's Pods, and policies with what they select; writes dataplane facts, nothing else.
  * Changes that arrive while the kernel is being told are gathered and told together.
  */
 import type { Pod } from "#api/core/v1/pod.ts";
@@ -12,10 +12,12 @@ import type { Clock } from "#ports/clock.ts";
 import type { Dataplane, DataplaneFact } from "#ports/dataplane.ts";
 import type { Log } from "#ports/log.ts";
 import { hostPortFacts } from "./host-ports.ts";
+import { dnsServiceKey, type Policies, watchPolicies } from "./policies.ts";
 import { serviceFacts, serviceNameLabel } from "./service-facts.ts";
 
 const retryMsMin = 1000;
 const retryMsMax = 30_000;
+const policiesSource = "policies";
 
 export interface ProxyOptions {
   readonly nodeName: string;
@@ -46,7 +48,7 @@ export function createProxy(options: ProxyOptions): Proxy {
 
 class ServiceProxy implements Proxy {
   readonly #options: ProxyOptions;
-  /** What the kernel was told, by source: "service NAMESPACE/NAME" or "pod NAMESPACE/NAME". */
+  /** What the kernel was told, by source: "service NAMESPACE/NAME", "pod NAMESPACE/NAME" or "policies". */
   readonly #told = new Map<string, ReadonlyMap<string, DataplaneFact>>();
   readonly #dirty = new Set<string>();
   #fixed: ReadonlyMap<string, DataplaneFact>;
@@ -56,6 +58,7 @@ class ServiceProxy implements Proxy {
   #stopped = false;
   #cancelRetry: () => void = () => {};
   readonly #unsubscribe: (() => void)[] = [];
+  #policies: Policies | undefined;
 
   constructor(options: ProxyOptions) {
     this.#options = options;
@@ -69,6 +72,7 @@ class ServiceProxy implements Proxy {
     });
     const touch = (source: string): void => {
       this.#dirty.add(source);
+      if (source === `service ${dnsServiceKey}`) this.#dirty.add(policiesSource);
       this.#kick();
     };
     const onEach = (sourceOf: (object: ApiObject) => string) => ({
@@ -85,7 +89,12 @@ class ServiceProxy implements Proxy {
       slices.addHandlers(onEach((object) => `service ${serviceOf(object)}`)),
       pods.addHandlers(onEach((object) => `pod ${keyOf(object)}`)),
     );
-    await Promise.all([services.synced, slices.synced, pods.synced]);
+    const policies = watchPolicies(this.#options.informers, this.#options.nodeName, () =>
+      touch(policiesSource),
+    );
+    this.#policies = policies;
+    this.#unsubscribe.push(() => policies.stop());
+    await Promise.all([services.synced, slices.synced, pods.synced, policies.synced]);
     this.#ready = true;
     this.#heed().catch((error: unknown) => {
       this.#options.log.write("warn", "the dataplane no longer tells of disturbances", {
@@ -139,6 +148,7 @@ class ServiceProxy implements Proxy {
     const sources = [
       ...Array.from(this.#options.informers.get(Service).list(), (one) => `service ${keyOf(one)}`),
       ...Array.from(this.#options.pods.list(), (one) => `pod ${keyOf(one)}`),
+      policiesSource,
     ];
     for (const source of sources) {
       const facts = this.#factsOf(source);
@@ -166,6 +176,7 @@ class ServiceProxy implements Proxy {
   }
   #factsOf(source: string): ReadonlyMap<string, DataplaneFact> {
     const { informers, nodeName, pods } = this.#options;
+    if (source === policiesSource) return this.#policies?.facts() ?? new Map();
     const [kind, key = ""] = source.split(" ");
     if (kind === "pod") {
       const pod = pods.get(key);

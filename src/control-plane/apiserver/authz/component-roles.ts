@@ -25,8 +25,14 @@ const dnsRole = [
 ];
 /** Each node's DNS server publishes itself as an endpoint of its Service. */
 const dnsEndpointsRole = ["get,create,patch discovery.k8s.io endpointslices"];
+/** The proxies enforce NetworkPolicies. */
+const networkPolicyRole = [
+  "list,watch core pods,namespaces",
+  "list,watch networking.k8s.io networkpolicies",
+];
 const ownRoles: Readonly<Record<string, readonly string[]>> = {
   dns: dnsRole,
+  "network-policy": networkPolicyRole,
   "kube-system/dns-endpoints": dnsEndpointsRole,
 };
 
@@ -63,7 +69,7 @@ function role(name: string): RoleRules {
 const rolesOfUser: Readonly<Record<string, readonly string[]>> = {
   "system:kube-scheduler": ["system:kube-scheduler", "system:volume-scheduler"],
   "system:kube-controller-manager": ["system:kube-controller-manager"],
-  "system:kube-proxy": ["system:node-proxier"],
+  "system:kube-proxy": ["system:node-proxier", "network-policy"],
   "system:kube-dns": ["dns"],
   "system:serviceaccount:kube-system:kube-dns": ["dns"],
   "system:serviceaccount:kube-system:coredns": ["dns"],
