@@ -145,3 +145,54 @@ test("the range of the Services' addresses is an object that is Ready", async ()
   expect(found.spec.cidrs).toEqual(["10.96.0.0/16"]);
   expect(found.status.conditions?.[0]).toMatchObject({ type: "Ready", status: "True" });
 });
+
+test("what a load balancer wants of a node must be free there; it is held while it is wanted", async () => {
+  const on = await newWorld(1);
+  const { address } = on.node("node-1");
+  const machine = on.network.host(address);
+  const taken = await machine.serve(
+    { host: "0.0.0.0", port: 80 },
+    { bodyBytesMax: 0 },
+    async () => ({
+      status: 200,
+      headers: {},
+      body: new TextEncoder().encode("the machine's own"),
+    }),
+  );
+  await on.apply(pod("web", "app: web") + service("web", "type: LoadBalancer"));
+  await untilReady(on, "web");
+  expect((await on.get(`http://${address}/`)).body).toBe("the machine's own");
+  const events = await on.run(on.client.list(Event, { namespace }));
+  expect(events.items.find(({ reason }) => reason === "PortInUse")?.message).toContain(
+    `another program on node node-1 listens on ${address}:80/TCP`,
+  );
+  await on.run(taken.close(0));
+  await on.advance(61_000);
+  expect((await on.get(`http://${address}/`)).body).toBe("web GET /\n");
+  const late = machine.listen({ host: address, port: 80 }, {}, () => {});
+  await expect(late).rejects.toThrow("EADDRINUSE");
+  await on.run(on.client.delete(Service, { name: "web", namespace }));
+  await on.advance(1000);
+  const free = await machine.listen({ host: address, port: 80 }, {}, () => {});
+  await free.close(0);
+});
+
+test("balancers with externalTrafficPolicy Local tell where their endpoints are", async () => {
+  const on = await newWorld();
+  const local = "type: LoadBalancer, externalTrafficPolicy: Local";
+  await on.apply(pod("web", "app: web", "nodeName: node-2,") + service("web", local));
+  await untilReady(on, "web");
+  const { address } = on.node("node-2");
+  expect(await addresses(on, "web")).toEqual([address]);
+  const { spec } = await on.run(on.client.get(Service, { name: "web", namespace }));
+  const check = (name: string) =>
+    on.get(`http://${on.node(name).address}:${spec.healthCheckNodePort}/healthz`);
+  expect(await check("node-2")).toEqual({
+    status: 200,
+    body: '{\n\t"service": {\n\t\t"namespace": "default",\n\t\t"name": "web"\n\t},\n\t"localEndpoints": 1,\n\t"serviceProxyHealthy": true\n}',
+  });
+  expect((await check("node-1")).status).toBe(503);
+  await on.run(on.client.delete(Service, { name: "web", namespace }));
+  await on.advance(1000);
+  await expect(check("node-2")).rejects.toThrow("ECONNREFUSED");
+});
