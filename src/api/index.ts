@@ -20,6 +20,10 @@ import { IngressClass } from "./networking/v1/ingressclass.ts";
 import { IPAddress } from "./networking/v1/ipaddress.ts";
 import { NetworkPolicy } from "./networking/v1/networkpolicy.ts";
 import { ServiceCIDR } from "./networking/v1/servicecidr.ts";
+import { ClusterRole } from "./rbac/v1/clusterrole.ts";
+import { ClusterRoleBinding } from "./rbac/v1/clusterrolebinding.ts";
+import { Role } from "./rbac/v1/role.ts";
+import { RoleBinding } from "./rbac/v1/rolebinding.ts";
 import type { Resource } from "./resource.ts";
 import { PriorityClass } from "./scheduling/v1/priorityclass.ts";
 import { CSIDriver } from "./storage/v1/csidriver.ts";
@@ -51,6 +55,10 @@ export const builtInResources: readonly Resource[] = [
   IPAddress,
   NetworkPolicy,
   ServiceCIDR,
+  ClusterRole,
+  ClusterRoleBinding,
+  Role,
+  RoleBinding,
   PriorityClass,
   CSIDriver,
   CSINode,

@@ -18,6 +18,10 @@ const int32Max = 2147483647;
 const isInt32 = (value: number): boolean =>
   Number.isInteger(value) && value >= -int32Max - 1 && value <= int32Max;
 
+const canonicalSeconds =
+  /^(?!0001-)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3])(?::[0-5]\d){2}Z$/;
+const canonicalMicros =
+  /^(?!0001-)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3])(?::[0-5]\d){2}\.\d{6}Z$/;
 const wholeSeconds = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
 const microSeconds = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$/;
 const zeroTime = "0001-01-01T00:00:00Z";
@@ -85,6 +89,8 @@ export function timeProblem(text: string, type: "time" | "microTime"): string | 
 
 /** A valid time in the form that upstream prints: UTC, whole seconds or six digits; null is the zero time. */
 function canonicalTime(text: string, type: "time" | "microTime"): string | null | undefined {
+  // Most times come from another Kubernetes program and are in that form already.
+  if ((type === "time" ? canonicalSeconds : canonicalMicros).test(text)) return text;
   const pattern = type === "time" ? wholeSeconds : microSeconds;
   if (!pattern.test(text) && timeProblem(text, type) !== undefined) return undefined;
   const day = Number(text.slice(8, 10));

@@ -396,18 +396,21 @@ class ContainerdRuntime implements Runtime {
     return state !== "created";
   }
   async #stateOf(id: string): Promise<"gone" | "created" | "running" | "ended"> {
-    try {
+    const asContainer = async () => {
       const { state } = await this.containerStatus(id);
       return state === "exited" || state === "unknown" ? "ended" : state;
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
+    };
+    const asSandbox = async () => ((await this.sandboxStatus(id)).ready ? "running" : "ended");
+    // Which of the two it is, an event does not say; of a container there is mostly a note.
+    const asked = this.#sandboxOf.has(id) ? [asContainer] : [asSandbox, asContainer];
+    for (const ask of asked) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!isNotFound(error)) throw error;
+      }
     }
-    try {
-      return (await this.sandboxStatus(id)).ready ? "running" : "ended";
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-      return "gone";
-    }
+    return "gone";
   }
 }
 

@@ -94,7 +94,8 @@ function serveStream(
   let request: ServerRequest | undefined;
   stream.once("close", () => {
     connection.streams--;
-    if (isReset(stream) || !stream.writableFinished) request?.leave();
+    // Not writableFinished, which is false even after an answer that went out whole.
+    if (isReset(stream) || !stream.writableEnded) request?.leave();
   });
   stream.on("error", () => {
     // The stream closes, which is all there is to know: the peer reset it or went away.

@@ -20,8 +20,11 @@ export interface PodInRuntime {
   readonly namespace: string;
 }
 
-/** What is created and started here is the kubelet's own doing, and it looks when it is done. */
-const newsTypes = ["oom", "exited", "removed"] as const;
+/**
+ * What is created, started and removed is the kubelet's own doing, and it looks when it is done. (Upstream, too, looks at
+ * no pod because of a removal.)
+ */
+const newsTypes = ["oom", "exited"] as const;
 const retryMsMin = 200;
 const retryMsMax = 10_000;
 const settleMs = 1000;
@@ -157,9 +160,8 @@ export class Pleg {
   }
 
   #apply(event: RuntimeEvent): void {
-    if (event.type === "exited" || event.type === "removed") this.#end(event.id);
+    if (event.type === "exited") this.#end(event.id);
     const uid = this.#ids.get(event.id);
-    if (event.type === "removed") this.#ids.delete(event.id);
     if (uid !== undefined) this.#owner.changed(uid);
   }
 

@@ -13,7 +13,7 @@ import type { PodActions } from "./pod-actions.ts";
 import { initContainersOf, isHostNetwork, type NodePod } from "./pod-spec.ts";
 import type { StartFailure } from "./pod-status.ts";
 import { podCgroup, podCgroupLimits } from "./resources.ts";
-import type { ContainerRecord, PodRuntimeStatus } from "./runtime-status.ts";
+import type { ContainerRecord, Made, PodRuntimeStatus } from "./runtime-status.ts";
 import { sandboxConfig } from "./sandbox-config.ts";
 
 export interface RunOutcome {
@@ -21,6 +21,8 @@ export interface RunOutcome {
   readonly acted: boolean;
   /** When to try again what could not be done yet; infinity: nothing waits. */
   readonly retryAtMs: number;
+  /** What came to be. Absent: more happened than starts that went well; ask the runtime what there is. */
+  readonly made?: Made;
 }
 
 /** After a failure that has no back-off of its own: doubled from here to there. */
@@ -87,8 +89,9 @@ export class PodRunner {
       await killContainer(node, pod, record, { message, reason });
       acted = true;
     }
-    const started = await this.#start(pod, status, actions);
-    return { ...started, acted: acted || started.acted };
+    const { made, ...started } = await this.#start(pod, status, actions);
+    if (acted || made === undefined) return { ...started, acted: acted || started.acted };
+    return { ...started, made };
   }
 
   async #start(pod: NodePod, status: PodRuntimeStatus, actions: PodActions): Promise<RunOutcome> {
@@ -128,6 +131,8 @@ export class PodRunner {
   ): Promise<RunOutcome> {
     let retryAtMs = never;
     let acted = actions.createSandbox;
+    let failed = false;
+    const containerIds: string[] = [];
     const start = async (container: Container): Promise<boolean> => {
       const key = `${container.name}/${container.image ?? ""}`;
       const wait = this.#waitOf(key);
@@ -141,8 +146,10 @@ export class PodRunner {
         this.failures.delete(container.name);
         this.#waits.delete(key);
         acted = true;
+        containerIds.push(outcome.containerId);
         return true;
       }
+      failed = true;
       this.failures.set(container.name, outcome.failure);
       retryAtMs = Math.min(retryAtMs, this.#noteFailure(key, outcome.retryAtMs));
       // It may have got as far as being created.
@@ -155,7 +162,8 @@ export class PodRunner {
       if (!(await start(container)) && !isSidecar(container)) break;
     }
     for (const container of actions.containersToStart) await start(container);
-    return { acted, retryAtMs };
+    const made = { sandboxId: place.sandboxId, containerIds };
+    return failed ? { acted, retryAtMs } : { acted, retryAtMs, made };
   }
 
   async #makeSandbox(

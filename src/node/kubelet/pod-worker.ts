@@ -14,7 +14,7 @@ import { PodRunner } from "./pod-runner.ts";
 import { isHostNetwork, type NodePod } from "./pod-spec.ts";
 import { podStatusOf, terminatedStatus } from "./pod-status.ts";
 import type { ReportedStatus } from "./reported-status.ts";
-import { noRuntimeStatus, type PodRuntimeStatus } from "./runtime-status.ts";
+import { type Made, noRuntimeStatus, type PodRuntimeStatus } from "./runtime-status.ts";
 
 export type WorkerPhase = "syncing" | "terminating" | "terminated" | "finished";
 
@@ -39,6 +39,8 @@ export class PodWorker {
   #verdict: Verdict | undefined;
   /** Nothing of it was in the runtime when it came: the first look can be spared. */
   #fresh: boolean;
+  /** Since the last look only this has come to be: the next look need not list. */
+  #made: { readonly before: PodRuntimeStatus; readonly made: Made } | undefined;
   #volumesDirty = true;
   #dirty = false;
   #running = false;
@@ -225,8 +227,14 @@ export class PodWorker {
   }
 
   async #read(): Promise<PodRuntimeStatus> {
+    const made = this.#made;
+    this.#made = undefined;
     if (this.#fresh) return noRuntimeStatus(identityOf(this.#pod));
-    const status = await this.#node.reader.read(identityOf(this.#pod));
+    const { reader } = this.#node;
+    const status =
+      made === undefined
+        ? await reader.read(identityOf(this.#pod))
+        : await reader.readMade(made.before, made.made);
     for (const { id } of [...status.sandboxes, ...status.containers]) {
       this.#node.claim(id, this.uid);
     }
@@ -286,6 +294,7 @@ export class PodWorker {
     const actions = computePodActions(pod, runtime, node.prober);
     const outcome = await this.#runner.run(pod, runtime, actions);
     this.#fresh = this.#fresh && !outcome.acted;
+    if (outcome.made !== undefined) this.#made = { before: runtime, made: outcome.made };
     const refreshAtMs = node.volumes.refreshAtMs(this.uid);
     const wakeAtMs = Math.min(outcome.retryAtMs, refreshAtMs, deadlineMs);
     if (outcome.acted) this.#dirty = true;

@@ -2,7 +2,7 @@
  * What the runtime knows about one pod, in the kubelet's terms: sandboxes and containers, newest first. Reads the
  * Runtime port; writes nothing.
  */
-import type { Container, ContainerStatus, Runtime, SandboxStatus } from "#ports/runtime.ts";
+import type { ContainerStatus, Runtime, SandboxStatus } from "#ports/runtime.ts";
 import { RuntimeError } from "#ports/runtime.ts";
 import { annotations, labels, type RuntimeLabels } from "./labels.ts";
 
@@ -38,6 +38,12 @@ export interface PodRuntimeStatus {
   readonly sandboxes: readonly SandboxStatus[];
   /** Newest first. */
   readonly containers: readonly ContainerRecord[];
+}
+
+/** What the kubelet has just started in a pod: one sandbox and the containers in it. */
+export interface Made {
+  readonly sandboxId: string;
+  readonly containerIds: readonly string[];
 }
 
 export const noRuntimeStatus = (pod: {
@@ -128,25 +134,30 @@ export class RuntimeReader {
     const statuses = await Promise.all(
       sandboxes.map((one) => unlessGone(this.#runtime.sandboxStatus(one.id))),
     );
-    const records = await Promise.all(containers.map((one) => this.#record(pod.uid, one)));
-    const ordered = statuses.filter((one) => one !== undefined).toSorted(newestFirst);
-    const ready = ordered[0]?.ready === true ? ordered[0] : undefined;
-    return {
-      ...pod,
-      ips: ready?.ips ?? [],
-      sandboxes: ordered,
-      containers: records.filter((one) => one !== undefined).toSorted(newestFirst),
-    };
+    const records = await Promise.all(containers.map((one) => this.#record(pod.uid, one.id)));
+    return assemble(pod, statuses, records);
+  }
+
+  /** As read(), without listing: the pod had what `before` says, and since then only `made` has come to be. */
+  async readMade(before: PodRuntimeStatus, made: Made): Promise<PodRuntimeStatus> {
+    const { uid, name, namespace } = before;
+    const sandboxIds = new Set([...before.sandboxes.map((one) => one.id), made.sandboxId]);
+    const containerIds = new Set([...before.containers.map((one) => one.id), ...made.containerIds]);
+    const [statuses, records] = await Promise.all([
+      Promise.all([...sandboxIds].map((id) => unlessGone(this.#runtime.sandboxStatus(id)))),
+      Promise.all([...containerIds].map((id) => this.#record(uid, id))),
+    ]);
+    return assemble({ uid, name, namespace }, statuses, records);
   }
 
   forget(containerId: string): void {
     this.#ended.delete(containerId);
   }
 
-  async #record(podUid: string, container: Container): Promise<ContainerRecord | undefined> {
-    const ended = this.#ended.get(container.id);
+  async #record(podUid: string, id: string): Promise<ContainerRecord | undefined> {
+    const ended = this.#ended.get(id);
     if (ended !== undefined) return ended;
-    const status = await unlessGone(this.#runtime.containerStatus(container.id));
+    const status = await unlessGone(this.#runtime.containerStatus(id));
     if (status === undefined) return undefined;
     const record = recordOf(status);
     if (record.state !== "exited") return record;
@@ -154,6 +165,21 @@ export class RuntimeReader {
     this.#ended.set(record.id, complete);
     return complete;
   }
+}
+
+function assemble(
+  pod: Pick<PodRuntimeStatus, "uid" | "name" | "namespace">,
+  sandboxes: readonly (SandboxStatus | undefined)[],
+  containers: readonly (ContainerRecord | undefined)[],
+): PodRuntimeStatus {
+  const ordered = sandboxes.filter((one) => one !== undefined).toSorted(newestFirst);
+  const ready = ordered[0]?.ready === true ? ordered[0] : undefined;
+  return {
+    ...pod,
+    ips: ready?.ips ?? [],
+    sandboxes: ordered,
+    containers: containers.filter((one) => one !== undefined).toSorted(newestFirst),
+  };
 }
 
 /** Undefined if it went between listing and asking. */
