@@ -17,9 +17,19 @@ export interface DataplaneWorld {
   /** What else always holds (a route to `service`). */
   readonly fixed: Readonly<Record<string, DataplaneFact>>;
   /** "a" or "b" answered, "refused", or "silence" within a time. */
-  ask(from: Place, protocol: "TCP" | "UDP", address: string, port: number): Promise<string>;
+  readonly ask: (
+    from: Place,
+    protocol: "TCP" | "UDP",
+    address: string,
+    port: number,
+  ) => Promise<string>;
   /** A connection, or a socket for datagrams, that is kept. */
-  talk(from: Place, protocol: "TCP" | "UDP", address: string, port: number): Promise<Talk>;
+  readonly talk: (
+    from: Place,
+    protocol: "TCP" | "UDP",
+    address: string,
+    port: number,
+  ) => Promise<Talk>;
 }
 
 export function dataplaneContract(name: string, world: () => DataplaneWorld): void {

@@ -61,9 +61,13 @@ class Agent {
   #last = 0;
 
   constructor(place: Place) {
-    const inside = place === "host" ? [] : ["ip", "netns", "exec", `${id}${place}`];
-    const [program = "", ...args] = [...inside, process.execPath, "-e", agentProgram, place];
-    this.child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
+    const own = ["-e", agentProgram, place];
+    const inside = ["netns", "exec", `${id}${place}`, process.execPath, ...own];
+    const stdio = ["pipe", "pipe", "inherit"] as const;
+    this.child =
+      place === "host"
+        ? spawn(process.execPath, own, { stdio: [...stdio] })
+        : spawn("ip", inside, { stdio: [...stdio] });
     const { stdout } = this.child;
     if (stdout === null) throw new Error("the program has no output");
     this.ready = new Promise((resolve) => stdout.once("data", resolve));
@@ -125,7 +129,7 @@ describeWith(["root", "nft"], "the dataplane's contract", () => {
     service,
     fixed: { route: { type: "route", destination: "10.252.8.0/24", source: addresses.host } },
     talk,
-    async ask(...to) {
+    ask: async (...to) => {
       const kept = await talk(...to);
       const answer = await kept.say();
       kept.end();

@@ -11,8 +11,8 @@ import type { Log } from "#ports/log.ts";
 import type { Source } from "#ports/stream.ts";
 import type { Rendered } from "./nft-parts.ts";
 import { renderGate, renderPolicy } from "./nft-policy.ts";
-import { conntrackDeletions, type StaleFlows, staleFlows } from "./udp-flows.ts";
 import { renderHostPort, renderMasquerade, renderService, tableFrame } from "./nft-rules.ts";
+import { conntrackDeletions, type StaleFlows, staleFlows } from "./udp-flows.ts";
 
 const run = promisify(execFile);
 const outputBytesMax = 16 << 20;

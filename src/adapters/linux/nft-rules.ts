@@ -3,8 +3,8 @@
  * that a change of one fact touches nothing else. The table's frame (hooks, maps) is fixed.
  */
 import type { Backend, HostPortFact, MasqueradeFact, ServiceFact } from "#ports/dataplane.ts";
-import { policyFrame } from "./nft-policy.ts";
 import { element, idOf, isIpv4, Parts, type Rendered } from "./nft-parts.ts";
+import { policyFrame } from "./nft-policy.ts";
 
 /** Bit of the packet mark that asks for masquerading, as kube-proxy uses it. */
 const masqueradeMark = "0x4000";

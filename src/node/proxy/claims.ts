@@ -76,10 +76,11 @@ export class Claims {
   async #drop(key: string): Promise<void> {
     this.#retries.get(key)?.();
     this.#retries.delete(key);
-    const listeners = [...(this.#claims.get(key)?.values() ?? []), this.#health.get(key)];
+    const held = [...(this.#claims.get(key)?.values() ?? []), this.#health.get(key)];
     this.#claims.delete(key);
     this.#health.delete(key);
-    await Promise.all(listeners.map((one) => one?.listener?.close(0)));
+    const listeners = held.flatMap((one) => (one?.listener === undefined ? [] : [one.listener]));
+    await Promise.all(listeners.map((listener) => listener.close(0)));
   }
 
   async #take(

@@ -1,10 +1,11 @@
 /** DefaultIngressClass: an Ingress that names no class gets the one that is marked as the default. */
+
+import type { Ingress } from "#api/networking/v1/ingress.ts";
+import { ingressClassAnnotation } from "#api/networking/v1/ingress-validation.ts";
 import {
   defaultIngressClassAnnotation,
   type IngressClass,
 } from "#api/networking/v1/ingressclass.ts";
-import { ingressClassAnnotation } from "#api/networking/v1/ingress-validation.ts";
-import type { Ingress } from "#api/networking/v1/ingress.ts";
 import { compareUtf8 } from "#machinery/object.ts";
 import type { Reader } from "../reader.ts";
 import { type AdmissionPlugin, isAbout } from "./admission.ts";
