@@ -22,6 +22,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "control-plane/store": ["ports", "machinery"],
   "control-plane/apiserver": ["ports", "machinery", "api", "control-plane/store"],
   ...Object.fromEntries(components.map((component) => [component, base])),
+  kubectl: ["ports", "machinery", "api"],
   cluster: boxes,
   "adapters/nodejs": ["ports", "machinery"],
   "adapters/containerd": ["ports", "machinery"],
@@ -31,6 +32,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   main: [
     ...boxes,
     "cluster",
+    "kubectl",
     "simulation",
     "adapters/nodejs",
     "adapters/containerd",

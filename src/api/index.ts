@@ -1,4 +1,5 @@
 /** The built-in kinds that the API server serves, in the order of their groups: one line a kind. */
+import { CustomResourceDefinition } from "./apiextensions/v1/customresourcedefinition.ts";
 import { Deployment } from "./apps/v1/deployment.ts";
 import { ReplicaSet } from "./apps/v1/replicaset.ts";
 import { Lease } from "./coordination/v1/lease.ts";
@@ -50,6 +51,7 @@ export const builtInResources: readonly Resource[] = [
   Role,
   RoleBinding,
   PriorityClass,
+  CustomResourceDefinition,
   CSIDriver,
   CSINode,
   CSIStorageCapacity,
