@@ -25,6 +25,7 @@ import { persistentVolumeClaimBinder } from "./persistent-volume-claim-binder.ts
 import { podGcController } from "./pod-gc.ts";
 import { replicaSetController } from "./replicaset.ts";
 import { rootCaCertPublisher } from "./root-ca-cert-publisher.ts";
+import { serviceLoadBalancerController } from "./service-load-balancer.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
 import {
   pvcProtectionController,
@@ -45,6 +46,7 @@ export const controllers: readonly Controller[] = [
   deploymentController,
   endpointSliceController,
   endpointsController,
+  serviceLoadBalancerController,
   persistentVolumeClaimBinder,
   persistentVolumeBinder,
   pvcProtectionController,
