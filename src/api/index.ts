@@ -18,6 +18,11 @@ import { Service } from "./core/v1/service.ts";
 import { ServiceAccount } from "./core/v1/serviceaccount.ts";
 import { EndpointSlice } from "./discovery/v1/endpointslice.ts";
 import { Event as EventsEvent } from "./events/v1/event.ts";
+import { Ingress } from "./networking/v1/ingress.ts";
+import { IngressClass } from "./networking/v1/ingressclass.ts";
+import { IPAddress } from "./networking/v1/ipaddress.ts";
+import { NetworkPolicy } from "./networking/v1/networkpolicy.ts";
+import { ServiceCIDR } from "./networking/v1/servicecidr.ts";
 import { ClusterRole } from "./rbac/v1/clusterrole.ts";
 import { ClusterRoleBinding } from "./rbac/v1/clusterrolebinding.ts";
 import { Role } from "./rbac/v1/role.ts";
@@ -50,6 +55,11 @@ export const builtInResources: readonly Resource[] = [
   EventsEvent,
   Lease,
   EndpointSlice,
+  Ingress,
+  IngressClass,
+  IPAddress,
+  NetworkPolicy,
+  ServiceCIDR,
   ClusterRole,
   ClusterRoleBinding,
   Role,

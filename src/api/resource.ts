@@ -77,6 +77,8 @@ export interface Strategy<T extends ApiObject> {
   readonly statusWarnings?: (object: T) => string[];
   /** Which names are allowed; default "subdomain" (RFC 1123). */
   readonly nameFormat?: "subdomain" | "label" | "rfc1035label" | "pathSegment";
+  /** Instead of nameFormat, for kinds with names of their own: what is wrong with one. */
+  readonly nameProblems?: (name: string) => string[];
   /** Bump metadata.generation when anything but metadata and status changed. Default false. */
   readonly tracksGeneration?: boolean;
   /** What creates an object may say its status as well (Nodes). Default: the status of what is new is empty. */

@@ -185,6 +185,7 @@ class Server implements ApiServer {
       kinds: new Set(this.#served.keys()),
       firstAddress: allocator.firstAddress,
       family: allocator.family,
+      serviceCidr: allocator.range,
       clientCa: options.clientCa,
     });
   }

@@ -106,7 +106,7 @@ class QuotaKeeper implements Running {
       return;
     }
     if (this.#workers.length > 0) {
-      for (const key of this.#quotas.keys()) this.#queue.add(key);
+      for (const quota of this.#quotas.list()) this.#queue.add(keyOf(quota));
       return;
     }
     const crdKind = { group: "apiextensions.k8s.io", version: "v1", namespaced: false };
