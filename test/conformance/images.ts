@@ -54,7 +54,7 @@ const accounts = (users: string, groups: string): readonly LayerEntry[] => [
 ];
 
 const tools =
-  "busybox bash bind9-dnsutils curl netcat-openbsd iproute2 iperf util-linux socat".split(" ");
+  "busybox bash bind9-dnsutils curl netcat-openbsd iproute2 iperf util-linux socat wget".split(" ");
 
 const nginxConfiguration = `user www-data;
 worker_processes 1;
@@ -82,6 +82,8 @@ function agnhostFiles(upstream: string): readonly LayerEntry[] {
       "user-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\n",
     ),
     directory("uploads"),
+    // Tests give wget a time limit and try again themselves.
+    text("etc/wgetrc", "tries = 1\n"),
     program("agnhost", toolProgram("agnhost")),
     { path: "agnhost-2", type: "link", linkTo: "agnhost" },
     program("localhost.crt", join(porter, "localhost.crt"), 0o644),
