@@ -20,7 +20,7 @@ import { Cache } from "#client/cache.ts";
 import { WorkQueue } from "#client/work-queue.ts";
 import { Admission } from "#control-plane/apiserver/admission/admission.ts";
 import { admissionPlugins } from "#control-plane/apiserver/admission/plugins.ts";
-import { componentRoles } from "#control-plane/apiserver/authz/component-roles.ts";
+import { administrators } from "#control-plane/apiserver/authz/rbac.ts";
 import { Registry } from "#control-plane/apiserver/registry.ts";
 import { WatchCache } from "#control-plane/apiserver/watch-cache.ts";
 import { defaultProfile } from "#control-plane/scheduler/profile.ts";
@@ -143,11 +143,11 @@ function listenToServer(recorder: Recorder): void {
       return handle(request);
     }),
   );
-  recorder.tap(componentRoles, "authorize", ({ user: { name, groups }, verb, resource }) => {
+  recorder.tap(administrators, "authorize", ({ user: { name, groups }, verb, resource }) => {
     if (name !== user.name || resource !== "deployments") return;
     const who = `this is ${name} of ${groups.find((one) => one !== "system:authenticated")}`;
     recorder.say(`${apiserver}/handler-chain.ts`, `${who}; ${verb} ${resource}`);
-    recorder.say(`${apiserver}/authz/component-roles.ts`, `may ${name} ${verb} ${resource}?`);
+    recorder.say(`${apiserver}/authz/rbac.ts`, `may ${name} ${verb} ${resource}?`);
   });
   recorder.tap(Registry.prototype, "create", (scope, { metadata: { name } }) => {
     if (scope.user.name !== user.name) return;

@@ -15,6 +15,10 @@ import { Service } from "./core/v1/service.ts";
 import { ServiceAccount } from "./core/v1/serviceaccount.ts";
 import { EndpointSlice } from "./discovery/v1/endpointslice.ts";
 import { Event as EventsEvent } from "./events/v1/event.ts";
+import { ClusterRole } from "./rbac/v1/clusterrole.ts";
+import { ClusterRoleBinding } from "./rbac/v1/clusterrolebinding.ts";
+import { Role } from "./rbac/v1/role.ts";
+import { RoleBinding } from "./rbac/v1/rolebinding.ts";
 import type { Resource } from "./resource.ts";
 import { PriorityClass } from "./scheduling/v1/priorityclass.ts";
 import { CSIDriver } from "./storage/v1/csidriver.ts";
@@ -41,6 +45,10 @@ export const builtInResources: readonly Resource[] = [
   EventsEvent,
   Lease,
   EndpointSlice,
+  ClusterRole,
+  ClusterRoleBinding,
+  Role,
+  RoleBinding,
   PriorityClass,
   CSIDriver,
   CSINode,

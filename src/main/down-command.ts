@@ -1,7 +1,15 @@
 /** `wherry down`: stops a cluster, its pods too; --purge deletes its data and everything else it left on the machine. */
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
+import { lockDirectory } from "#adapters/nodejs/directory-lock.ts";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
-import { checkName, contextName, defaultName, findAllotment, pathsOf } from "./allotment.ts";
+import {
+  type Allotment,
+  checkName,
+  contextName,
+  defaultName,
+  findAllotment,
+  pathsOf,
+} from "./allotment.ts";
 import { type Arguments, type Command, UsageError } from "./arguments.ts";
 import { askStop } from "./control.ts";
 import { changeKubeconfig, kubeconfigPath, prunedKubeconfig } from "./kubeconfig.ts";
@@ -29,6 +37,22 @@ async function down(given: Arguments): Promise<number> {
     process.stdout.write(`There is no cluster ${name} on this machine; nothing to stop.\n`);
     return 0;
   }
+  // Of a cluster whose folder somebody removed by hand the rest is still to be cleared.
+  mkdirSync(allotment.dataDirectory, { recursive: true, mode: 0o750 });
+  const lock = await lockDirectory(
+    allotment.dataDirectory,
+    (pid) =>
+      `Another wherry down (process ${pid}) is taking cluster ${name} down already: wait until it has ended.`,
+  );
+  try {
+    return await takeDown(given, allotment);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function takeDown(given: Arguments, allotment: Allotment): Promise<number> {
+  const { name } = allotment;
   const paths = pathsOf(allotment);
   const stopped = await askStop(systemNetwork(quietLog()), paths.controlSocket);
   if (!stopped) {

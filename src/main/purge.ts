@@ -46,7 +46,15 @@ export async function clearRealNode(
     await node.engine?.stop();
   }
   await clearNode(node, paths, purge);
+  if (!purge || node.engine === undefined) return;
+  // What a containerd that died left mounted below its state.
+  const left = (await node.host.mounts()).filter(
+    ({ target }) => below(paths.engineRun, target) || below(allotment.dataDirectory, target),
+  );
+  for (const { target } of left.toReversed()) await node.host.unmount(target);
 }
+
+const below = (folder: string, path: string): boolean => path.startsWith(`${folder}/`);
 
 /** After its processes have ended. */
 export async function removeCluster(allotment: Allotment, paths: ClusterPaths): Promise<void> {

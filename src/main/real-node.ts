@@ -90,12 +90,16 @@ async function providePauseImage(runtime: Runtime, paths: ClusterPaths): Promise
   await rm(file);
 }
 
-/** Stops and removes every pod of the cluster; `graceSeconds` for each container. */
+/**
+ * Stops and removes every pod of the cluster; `graceSeconds` for each container. In a containerd of our own that is all
+ * there is: also what somebody made there by hand would hold its mounts and cgroups.
+ */
 export async function stopAllPods(
-  node: Pick<RealNode, "runtime" | "runtimeLabels">,
+  node: Pick<RealNode, "runtime" | "runtimeLabels" | "engine">,
   graceSeconds: number,
 ): Promise<void> {
-  const { runtime, runtimeLabels } = node;
+  const { runtime } = node;
+  const runtimeLabels = node.engine === undefined ? node.runtimeLabels : {};
   const containers = await runtime.listContainers(runtimeLabels);
   await Promise.all(
     containers

@@ -5,6 +5,10 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { containerdRuntime } from "#adapters/containerd/runtime.ts";
+import { systemNetwork } from "#adapters/nodejs/network.ts";
+import { systemRpc } from "#adapters/nodejs/rpc.ts";
+import type { Log } from "#ports/log.ts";
 import { TestCluster } from "./cluster.ts";
 import { run, wherryProgram } from "./programs.ts";
 import { describeWith } from "./requirements.ts";
@@ -106,6 +110,40 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "wherry up", () => {
     ];
     const [first, second] = [await facts(one), await facts(two)];
     for (const [at, value] of first.entries()) expect(value).not.toBe(second[at]);
+  });
+
+  test("down --purge takes what somebody made by hand in its containerd, and one at a time", async () => {
+    const third = new TestCluster("third");
+    await third.start();
+    const socket = `/run/wherry/${third.name}/containerd.sock`;
+    const quiet: Log = { write: () => undefined, child: () => quiet };
+    const network = systemNetwork(quiet);
+    const runtime = containerdRuntime({ rpc: systemRpc, network, socket, ctr: "ctr" });
+    await runtime.runSandbox({
+      name: "foreign",
+      namespace: "somebody",
+      uid: "by-hand",
+      attempt: 0,
+      hostname: "foreign",
+      logDirectory: join(third.folder, "logs"),
+      labels: {},
+      annotations: {},
+      cgroupParent: `/wherry-${third.name}/kubepods/besteffort/by-hand`,
+      security: { network: "pod", pid: "container", ipc: "pod" },
+    });
+    runtime.close();
+    const both = await Promise.all([third.down("--purge"), third.down("--purge")]);
+    const [refused, ...rest] = both.filter(({ code }) => code !== 0);
+    expect(rest).toEqual([]);
+    if (refused !== undefined)
+      expect(refused.stderr).toMatch(
+        /Another wherry down \(process \d+\) is taking cluster third down/,
+      );
+    expect(both.some(({ stdout }) => stdout.includes("Cluster third and its data are gone."))).toBe(
+      true,
+    );
+    expect(leftBy(third)).toEqual(nothing);
+    rmSync(third.folder, { recursive: true, force: true });
   });
 
   test("one goes, the other stays", async () => {

@@ -15,8 +15,12 @@ export interface DirectoryLock {
   release(): Promise<void>;
 }
 
-/** Rejects with a sentence if someone else has the directory, which must exist. */
-export async function lockDirectory(directory: string): Promise<DirectoryLock> {
+/** Rejects with a sentence, `refusal`, if someone else has the directory, which must exist. */
+export async function lockDirectory(
+  directory: string,
+  refusal: (pid: string) => string = (pid) =>
+    `the data directory ${directory} is in use by process ${pid}: stop it first, or choose another data directory`,
+): Promise<DirectoryLock> {
   const name = `${prefix}${process.pid}.${randomBytes(6).toString("hex")}`;
   // Socket paths have about 100 bytes; through the open directory they are short wherever it lies.
   const handle = openSync(directory, "r");
@@ -37,7 +41,7 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
     renameSync(join(directory, unready), join(directory, name));
     for (const other of readdirSync(directory)) {
       if (!other.startsWith(prefix) || other === name) continue;
-      if (await isAlive(at(other))) throw inUse(directory, other);
+      if (await isAlive(at(other))) throw new Error(refusal(pidOf(other)));
       rmSync(join(directory, other), { force: true });
     }
   } catch (error) {
@@ -47,12 +51,7 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   return { release };
 }
 
-function inUse(directory: string, socket: string): Error {
-  const pid = socket.slice(prefix.length).split(".")[0];
-  return new Error(
-    `the data directory ${directory} is in use by process ${pid}: stop it first, or choose another data directory`,
-  );
-}
+const pidOf = (socket: string): string => socket.slice(prefix.length).split(".")[0] ?? "";
 
 function listen(path: string, directory: string): Promise<Server> {
   return new Promise((resolve, reject) => {

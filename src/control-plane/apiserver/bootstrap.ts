@@ -1,12 +1,13 @@
 /**
- * Bootstrap: what every cluster has: its first namespaces, the system's priority classes, the CA for extension servers, and Service
- * default/kubernetes with the endpoints of this server, which is put right whenever somebody changes it.
+ * Bootstrap: what every cluster has: its first namespaces, the bootstrap roles and bindings, the system's priority classes, the CA for
+ * extension servers, and Service default/kubernetes with the endpoints of this server, which is put right whenever somebody changes it.
  */
 import type { ApiRequest, ApiResponse, Handler } from "#api/request.ts";
 import { isObject, type JsonObject } from "#machinery/object.ts";
 import { type Status, StatusError } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
+import { ensurePolicy } from "./policy-bootstrap.ts";
 
 export interface BootstrapOptions {
   /** As the server itself. */
@@ -61,6 +62,8 @@ export class Bootstrap {
   async run(): Promise<void> {
     for (const name of namespaces)
       await this.#ensure("/v1/namespaces", "/api/v1/namespaces", { metadata: { name } });
+    if (this.#options.kinds.has("rbac.authorization.k8s.io/v1/clusterroles"))
+      await ensurePolicy((method, path, body) => this.#request(method, path, body), failed);
     const priority = "/apis/scheduling.k8s.io/v1/priorityclasses";
     const priorityId = "scheduling.k8s.io/v1/priorityclasses";
     const bound = "For system pods that must run on their node.";

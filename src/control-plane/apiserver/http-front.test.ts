@@ -14,6 +14,7 @@ import {
   type Transport,
 } from "./api.contract.ts";
 import { parseTarget } from "./http-front.ts";
+import { rbacContract } from "./rbac.contract.ts";
 
 const never = new AbortController().signal;
 const onlyOnce = (bytes: Bytes | undefined): Source<Bytes> => {
@@ -63,6 +64,7 @@ export const overHttp: Transport = async ({ server, clock, issue }) => {
 };
 
 apiContract("over HTTP", overHttp);
+rbacContract("over HTTP", overHttp);
 
 async function readText(source: Source<Bytes>): Promise<string> {
   const decoder = new TextDecoder();

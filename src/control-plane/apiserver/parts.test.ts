@@ -5,7 +5,6 @@ import type { Service } from "#api/generated/core/v1.ts";
 import type { ApiRequest, User } from "#api/request.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import type { Attributes } from "./authz/authorizer.ts";
-import { componentRoles } from "./authz/component-roles.ts";
 import { nodeAuthorizer } from "./authz/node-authorizer.ts";
 import { allowsMetaConversion, bodyFormat, negotiate } from "./media-type.ts";
 import { encodeForStore } from "./object-codec.ts";
@@ -123,27 +122,6 @@ const wants = (
   name: "",
   path: "",
   ...more,
-});
-
-test("components may do what their role says, and no more", () => {
-  const may = (name: string, verb: string, resource: string, more: Partial<Attributes> = {}) => {
-    const user = { name, groups: ["system:authenticated"] };
-    return componentRoles.authorize(wants(user, verb, resource, more)).decision === "allow";
-  };
-  const scheduler = "system:kube-scheduler";
-  expect(may(scheduler, "watch", "pods")).toBe(true);
-  expect(may(scheduler, "create", "pods", { subresource: "binding" })).toBe(true);
-  expect(may(scheduler, "create", "pods")).toBe(false);
-  expect(may(scheduler, "get", "secrets")).toBe(false);
-  const apps = { group: "apps" };
-  const controller = "system:serviceaccount:kube-system:deployment-controller";
-  expect(may(controller, "create", "replicasets", apps)).toBe(true);
-  expect(may(controller, "create", "deployments", apps)).toBe(false);
-  expect(may("system:serviceaccount:default:deployment-controller", "list", "pods")).toBe(false);
-  expect(may("system:kube-proxy", "watch", "endpointslices", { group: "discovery.k8s.io" })).toBe(
-    true,
-  );
-  expect(may("system:kube-proxy", "update", "services")).toBe(false);
 });
 
 test("a node sees what its pods refer to, and writes what is its own", () => {

@@ -2,6 +2,7 @@
  * The API server: everything assembled. One handler chain serves everyone: over HTTP, with the identity that a connection proves, and
  * directly in this process, with a fixed identity.
  */
+import { rbacGroup } from "#api/rbac/v1/policy-rule.ts";
 import type { ApiResponse, Handler, User } from "#api/request.ts";
 import type { Resource } from "#api/resource.ts";
 import type { Clock } from "#ports/clock.ts";
@@ -16,8 +17,9 @@ import type { Authenticator } from "./authn/authenticator.ts";
 import { clientCertificates } from "./authn/client-certificate.ts";
 import { type ServiceAccountKey, ServiceAccountTokens } from "./authn/service-account-token.ts";
 import { anyOf } from "./authz/authorizer.ts";
-import { componentRoles } from "./authz/component-roles.ts";
+import { preventEscalation } from "./authz/escalation.ts";
 import { nodeAuthorizer } from "./authz/node-authorizer.ts";
+import { administrators, Rbac } from "./authz/rbac.ts";
 import { bodyBytesMax } from "./body.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import type { ChainContext } from "./chain.ts";
@@ -125,13 +127,19 @@ class Server implements ApiServer {
     const ports = options.nodePortRange ?? defaultPorts;
     const allocator = new ServiceAllocator(options.serviceCidr, ports, random.fork("services"));
     const reader = readerOf(this.#registries, this.#mirror);
-    const admission = new Admission(admissionPlugins, {
+    const rbac = new Rbac(reader);
+    const authorizer = anyOf([administrators, nodeAuthorizer(reader), rbac]);
+    const admission = new Admission([...admissionPlugins, preventEscalation(rbac, authorizer)], {
       reader,
       clock,
       random: random.fork("admission"),
+      authorizer,
     });
     this.#makeRegistries(admission, allocator);
-    const authorizer = anyOf([nodeAuthorizer(reader), componentRoles]);
+    for (const kind of ["RoleBinding", "ClusterRoleBinding"] as const) {
+      const registry = this.#registries.get(`${rbacGroup}/${kind.toLowerCase()}s`);
+      registry?.cache.observe(rbac.observer(kind));
+    }
     const tokens = this.#tokens(reader);
     const authenticators: Authenticator[] = [clientCertificates(crypto, clock, options.clientCa)];
     if (tokens !== undefined) authenticators.push(tokens);

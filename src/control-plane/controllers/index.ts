@@ -4,6 +4,7 @@ import { createInformers, type Informers } from "#client/informer.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import type { Random } from "#ports/random.ts";
+import { clusterRoleAggregationController } from "./clusterrole-aggregation.ts";
 import {
   type Controller,
   type ControllerSettings,
@@ -27,6 +28,7 @@ import { taintEvictionController } from "./taint-eviction.ts";
 export const controllers: readonly Controller[] = [
   serviceAccountController,
   rootCaCertPublisher,
+  clusterRoleAggregationController,
   namespaceController,
   nodeIpamController,
   nodeLifecycleController,

@@ -21,16 +21,15 @@ import { Service } from "#api/core/v1/service.ts";
 import { ServiceAccount } from "#api/core/v1/serviceaccount.ts";
 import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
 import { builtInResources } from "#api/index.ts";
+import { ClusterRole } from "#api/rbac/v1/clusterrole.ts";
 import type { Kind } from "#api/resource.ts";
 import { type Client, createClient, type New } from "#client/client.ts";
 import { createInformers } from "#client/informer.ts";
-import { remoteHandler } from "#client/remote.ts";
-import { httpFront } from "#control-plane/apiserver/http-front.ts";
 import { type ApiServer, createApiServer } from "#control-plane/apiserver/server.ts";
 import { openStore } from "#control-plane/store/store.ts";
 import { type ApiObject, keyOf, type Stored } from "#machinery/meta.ts";
 import { formatMicroTime, formatTime, parseTime } from "#machinery/time.ts";
-import type { HttpHandler, Network } from "#ports/network.ts";
+import { type Transport, transports, type Way, wayTo } from "#simulation/transport.ts";
 import { startScheduler } from "../scheduler/scheduler.ts";
 import { startControllers } from "./index.ts";
 
@@ -121,42 +120,6 @@ class Kubelet {
   }
 }
 
-/** A wire without a network: bytes go over, one request at a time, and nothing else does. */
-function wire(serve: HttpHandler): Network {
-  const none = () => Promise.reject(new Error("this wire carries only HTTP requests"));
-  return {
-    connect: none,
-    listen: none,
-    serve: none,
-    udp: none,
-    resolve: () => Promise.resolve([]),
-    http: () => ({
-      async send({ method, target, headers = {}, body, signal }) {
-        const gone = signal ?? new AbortController().signal;
-        const request = { method, target, headers, gone };
-        const answer = await serve(body === undefined ? request : { ...request, body });
-        const whole = answer.body;
-        let left = whole === undefined || "next" in whole ? [] : [whole];
-        const source = {
-          next: () => Promise.resolve(left.length === 0 ? undefined : left.splice(0)),
-          stop: () => {
-            left = [];
-          },
-        };
-        return {
-          status: answer.status,
-          headers: answer.headers,
-          body: whole !== undefined && "next" in whole ? whole : source,
-          trailers: Promise.resolve({}),
-        };
-      },
-      close: () => {},
-    }),
-  };
-}
-
-type Transport = "direct" | "remote";
-
 class World {
   readonly transport: Transport;
   constructor(transport: Transport) {
@@ -168,6 +131,7 @@ class World {
   readonly kubelets: Kubelet[] = [];
   readonly ends: (() => Promise<void>)[] = [];
   server: ApiServer | undefined;
+  way: Way | undefined;
 
   clientFor(name: string, groups: readonly string[] = []): Client {
     if (this.server === undefined) throw new Error("not started");
@@ -175,12 +139,8 @@ class World {
       ? ["system:serviceaccounts", "system:serviceaccounts:kube-system"]
       : [];
     const user = { name, groups: [...groups, ...serviceAccount, "system:authenticated"] };
-    const { server } = this;
-    if (this.transport === "direct") return createClient(server.as(user), { userAgent });
-    const network = wire(httpFront((request) => server.handler({ ...request, user })));
-    const options = { version: 1, timeoutMs: 60_000 } as const;
-    const remote = remoteHandler(network, this.clock, { host: "server", port: 6443 }, options);
-    return createClient(remote.handler, { userAgent });
+    this.way ??= wayTo(this.server, this.transport, this);
+    return createClient(this.way.as(user), { userAgent });
   }
   get admin(): Client {
     return this.clientFor("admin", ["system:masters"]);
@@ -216,6 +176,7 @@ class World {
     this.ends.push(async () => {
       await Promise.all([controllers.stop(), scheduler.stop()]);
       informers.stop();
+      this.way?.close();
       await server.close(0);
       await store.close();
     });
@@ -257,7 +218,6 @@ class World {
   }
 }
 
-const transports: readonly Transport[] = ["direct", "remote"];
 const worlds: World[] = [];
 async function world(transport: Transport, nodes: number): Promise<World> {
   const made = await new World(transport).start(nodes);
@@ -489,5 +449,31 @@ test.each(transports)(
     const back = await w.admin.get(Node, { name: silent.name });
     expect(back.spec.taints ?? []).toEqual([]);
     expect(await w.list(Pod)).toHaveLength(3);
+  },
+);
+
+test.each(transports)(
+  "%s: aggregated cluster roles hold what their parts hold, now and later",
+  async (transport) => {
+    const world = await new World(transport).start(0);
+    worlds.push(world);
+    const { admin } = world;
+    const rulesOf = async (name: string) => (await admin.get(ClusterRole, { name })).rules;
+    const view = await rulesOf("system:aggregate-to-view");
+    expect(await rulesOf("view")).toEqual(view);
+    const edit = await rulesOf("edit");
+    for (const rule of view) expect(edit).toContainEqual(rule);
+    const label = "rbac.authorization.k8s.io/aggregate-to-view";
+    const crontabs = { verbs: ["get"], apiGroups: ["stable.example.com"], resources: ["crontabs"] };
+    await admin.create(ClusterRole, {
+      metadata: { name: "crontabs", labels: { [label]: "true" } },
+      rules: [crontabs],
+    });
+    await world.run(2);
+    for (const name of ["view", "edit", "admin"])
+      expect(await rulesOf(name)).toContainEqual(crontabs);
+    await admin.delete(ClusterRole, { name: "crontabs" });
+    await world.run(2);
+    expect(await rulesOf("admin")).not.toContainEqual(crontabs);
   },
 );

@@ -4,6 +4,7 @@ import type { ApiObject } from "#machinery/meta.ts";
 import { forbiddenError, type StatusError } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Random } from "#ports/random.ts";
+import type { Authorizer } from "../authz/authorizer.ts";
 import type { Reader } from "../reader.ts";
 
 export type Operation = "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
@@ -30,6 +31,8 @@ export interface AdmissionWorld {
   readonly reader: Reader;
   readonly clock: Clock;
   readonly random: Random;
+  /** For plugins that ask whether the user may do something besides the write itself. */
+  readonly authorizer: Authorizer;
 }
 
 /** admit() may change the object; validate() sees it as it will be stored. Both refuse by throwing a StatusError. */

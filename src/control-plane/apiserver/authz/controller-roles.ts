@@ -1,106 +1,9 @@
 /**
- * Roles: what each component of a cluster may do, as upstream's bootstrap policy (1.37) says it. A rule is
- * "verbs groups resources [names]" with "core" for the group without a name, or "verbs path paths".
+ * The ClusterRoles of the controllers, each held by the service account of that name in kube-system, as upstream's bootstrap policy
+ * (1.37, default feature gates) says it. Rules are written as in bootstrap-roles.ts.
  */
-
-export const roles: Readonly<Record<string, readonly string[]>> = {
-  "system:basic-user": [
-    "create authorization.k8s.io selfsubjectaccessreviews,selfsubjectrulesreviews",
-    "create authentication.k8s.io selfsubjectreviews",
-  ],
-  "system:discovery": [
-    "get path /api,/api/*,/apis,/apis/*,/healthz,/livez,/openapi,/openapi/*,/readyz,/version,/version/",
-  ],
-  "system:kube-controller-manager": [
-    "create,patch,update core,events.k8s.io events",
-    "create coordination.k8s.io leases",
-    "get,update coordination.k8s.io leases kube-controller-manager",
-    "create core secrets,serviceaccounts",
-    "delete core secrets",
-    "get core configmaps,namespaces,secrets,serviceaccounts",
-    "update core secrets,serviceaccounts",
-    "create authentication.k8s.io tokenreviews",
-    "create authorization.k8s.io subjectaccessreviews",
-    "list,watch * *",
-    "create core serviceaccounts/token",
-  ],
-  "system:kube-dns": ["list,watch core endpoints,services"],
-  "system:kube-scheduler": [
-    "create,patch,update core,events.k8s.io events",
-    "create coordination.k8s.io leases",
-    "get,list,update,watch coordination.k8s.io leases kube-scheduler",
-    "create,delete,deletecollection,get,list,patch,update,watch coordination.k8s.io leasecandidates",
-    "get,list,watch core nodes",
-    "delete,get,list,watch core pods",
-    "create core bindings,pods/binding",
-    "patch,update core pods/status",
-    "get,list,watch core replicationcontrollers,services",
-    "get,list,watch apps,extensions replicasets",
-    "get,list,watch apps statefulsets",
-    "get,list,watch policy poddisruptionbudgets",
-    "get,list,watch core persistentvolumeclaims,persistentvolumes",
-    "create authentication.k8s.io tokenreviews",
-    "create authorization.k8s.io subjectaccessreviews",
-    "get,list,watch storage.k8s.io csinodes",
-    "get,list,watch storage.k8s.io volumeattachments",
-    "get,list,watch core namespaces",
-    "get,list,watch storage.k8s.io csidrivers",
-    "get,list,watch storage.k8s.io csistoragecapacities",
-    "get,list,watch resource.k8s.io deviceclasses",
-    "get,list,patch,update,watch resource.k8s.io resourceclaims",
-    "get,list,patch,update,watch resource.k8s.io resourceclaims/status",
-    "update core pods/finalizers",
-    "get,list,watch resource.k8s.io resourceslices",
-    "create,delete resource.k8s.io resourceclaims",
-    "get,list,watch resource.k8s.io devicetaintrules",
-    "patch,update resource.k8s.io resourceclaims/binding",
-  ],
-  "system:node": [
-    "create authentication.k8s.io tokenreviews",
-    "create authorization.k8s.io localsubjectaccessreviews,subjectaccessreviews",
-    "get,list,watch core services",
-    "create,get,list,watch core nodes",
-    "patch,update core nodes/status",
-    "patch,update core nodes",
-    "create,patch,update core,events.k8s.io events",
-    "get,list,watch core pods",
-    "create,delete core pods",
-    "patch,update core pods/status",
-    "create core pods/eviction",
-    "get,list,watch core configmaps,secrets",
-    "get core persistentvolumeclaims,persistentvolumes",
-    "get core endpoints",
-    "create,get,list,watch certificates.k8s.io certificatesigningrequests",
-    "create,delete,get,patch,update coordination.k8s.io leases",
-    "get storage.k8s.io volumeattachments",
-    "create core serviceaccounts/token",
-    "get,patch,update core persistentvolumeclaims/status",
-    "get,list,watch storage.k8s.io csidrivers",
-    "create,delete,get,patch,update storage.k8s.io csinodes",
-    "get,list,watch node.k8s.io runtimeclasses",
-    "get resource.k8s.io resourceclaims",
-    "deletecollection resource.k8s.io resourceslices",
-    "get,list,watch certificates.k8s.io clustertrustbundles",
-    "get core serviceaccounts",
-    "create,get,list,watch certificates.k8s.io podcertificaterequests",
-  ],
-  "system:node-proxier": [
-    "list,watch core endpoints,services",
-    "get,list,watch core nodes",
-    "create,patch,update core,events.k8s.io events",
-    "list,watch networking.k8s.io servicecidrs",
-    "list,watch discovery.k8s.io endpointslices",
-  ],
-  "system:public-info-viewer": ["get path /healthz,/livez,/readyz,/version,/version/"],
-  "system:service-account-issuer-discovery": [
-    "get path /.well-known/openid-configuration,/.well-known/openid-configuration/,/openid/v1/jwks,/openid/v1/jwks/",
-  ],
-  "system:volume-scheduler": [
-    "get,list,patch,update,watch core persistentvolumes",
-    "get,list,watch storage.k8s.io storageclasses",
-    "get,list,patch,update,watch core persistentvolumeclaims",
-  ],
-  "system:controller:attachdetach-controller": [
+export const controllerRoles: Readonly<Record<string, readonly string[]>> = {
+  "attachdetach-controller": [
     "list,watch core persistentvolumeclaims,persistentvolumes",
     "get,list,watch core nodes",
     "patch,update core nodes/status",
@@ -110,21 +13,18 @@ export const roles: Readonly<Record<string, readonly string[]>> = {
     "get,list,watch storage.k8s.io csidrivers",
     "get,list,watch storage.k8s.io csinodes",
   ],
-  "system:controller:certificate-controller": [
+  "certificate-controller": [
     "delete,get,list,watch certificates.k8s.io certificatesigningrequests",
     "update certificates.k8s.io certificatesigningrequests/approval,certificatesigningrequests/status",
     "approve certificates.k8s.io signers kubernetes.io/kube-apiserver-client-kubelet",
-    "sign certificates.k8s.io signers kubernetes.io/kube-apiserver-client",
-    "sign certificates.k8s.io signers kubernetes.io/kube-apiserver-client-kubelet",
-    "sign certificates.k8s.io signers kubernetes.io/kubelet-serving",
-    "sign certificates.k8s.io signers kubernetes.io/legacy-unknown",
+    "sign certificates.k8s.io signers kubernetes.io/kube-apiserver-client,kubernetes.io/kube-apiserver-client-kubelet,kubernetes.io/kubelet-serving,kubernetes.io/legacy-unknown",
     "create authorization.k8s.io subjectaccessreviews",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:clusterrole-aggregation-controller": [
+  "clusterrole-aggregation-controller": [
     "escalate,get,list,patch,update,watch rbac.authorization.k8s.io clusterroles",
   ],
-  "system:controller:cronjob-controller": [
+  "cronjob-controller": [
     "get,list,update,watch batch cronjobs",
     "create,delete,get,list,patch,update,watch batch jobs",
     "update batch cronjobs/status",
@@ -132,7 +32,7 @@ export const roles: Readonly<Record<string, readonly string[]>> = {
     "delete,list,watch core pods",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:daemon-set-controller": [
+  "daemon-set-controller": [
     "get,list,watch apps,extensions daemonsets",
     "update apps,extensions daemonsets/status",
     "update apps,extensions daemonsets/finalizers",
@@ -142,7 +42,7 @@ export const roles: Readonly<Record<string, readonly string[]>> = {
     "create,delete,get,list,patch,update,watch apps controllerrevisions",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:deployment-controller": [
+  "deployment-controller": [
     "get,list,update,watch apps,extensions deployments",
     "update apps,extensions deployments/status",
     "update apps,extensions deployments/finalizers",
@@ -150,7 +50,7 @@ export const roles: Readonly<Record<string, readonly string[]>> = {
     "get,list,update,watch core pods",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:device-taint-eviction-controller": [
+  "device-taint-eviction-controller": [
     "delete,get,list,watch core pods",
     "patch,update core pods/status",
     "get,list,watch resource.k8s.io resourceclaims",
@@ -160,7 +60,7 @@ export const roles: Readonly<Record<string, readonly string[]>> = {
     "patch,update resource.k8s.io devicetaintrules/status",
     "get,list,watch resource.k8s.io devicetaintrules",
   ],
-  "system:controller:disruption-controller": [
+  "disruption-controller": [
     "get,list,watch apps,extensions deployments",
     "get,list,watch apps,extensions replicasets",
     "get,list,watch core replicationcontrollers",
@@ -171,42 +71,42 @@ export const roles: Readonly<Record<string, readonly string[]>> = {
     "get * */scale",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:endpoint-controller": [
+  "endpoint-controller": [
     "get,list,watch core pods,services",
     "create,delete,get,list,update,watch core endpoints",
     "create core endpoints/restricted",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:endpointslice-controller": [
+  "endpointslice-controller": [
     "get,list,watch core nodes,pods,services",
     "update core services/finalizers",
     "create,delete,get,list,update,watch discovery.k8s.io endpointslices",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:endpointslicemirroring-controller": [
+  "endpointslicemirroring-controller": [
     "get,list,watch core endpoints,services",
     "update core services/finalizers",
     "update core endpoints/finalizers",
     "create,delete,get,list,update,watch discovery.k8s.io endpointslices",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:ephemeral-volume-controller": [
+  "ephemeral-volume-controller": [
     "get,list,watch core pods",
     "update core pods/finalizers",
     "create,get,list,watch core persistentvolumeclaims",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:expand-controller": [
+  "expand-controller": [
     "get,list,patch,update,watch core persistentvolumes",
     "patch,update core persistentvolumeclaims/status",
     "get,list,watch core persistentvolumeclaims",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:generic-garbage-collector": [
+  "generic-garbage-collector": [
     "delete,get,list,patch,update,watch * *",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:horizontal-pod-autoscaler": [
+  "horizontal-pod-autoscaler": [
     "get,list,watch autoscaling horizontalpodautoscalers",
     "update autoscaling horizontalpodautoscalers/status",
     "get,update * */scale",
@@ -216,28 +116,28 @@ export const roles: Readonly<Record<string, readonly string[]>> = {
     "get,list,watch external.metrics.k8s.io *",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:job-controller": [
+  "job-controller": [
     "get,list,patch,update,watch batch jobs",
     "update batch jobs/status",
     "update batch jobs/finalizers",
     "create,delete,list,patch,watch core pods",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:kube-apiserver-serving-clustertrustbundle-publisher": [
+  "kube-apiserver-serving-clustertrustbundle-publisher": [
     "attest certificates.k8s.io signers kubernetes.io/kube-apiserver-serving",
     "create,delete,list,update,watch certificates.k8s.io clustertrustbundles",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:legacy-service-account-token-cleaner": [
+  "legacy-service-account-token-cleaner": [
     "get core configmaps kube-apiserver-legacy-service-account-token-tracking",
     "delete,patch core secrets",
   ],
-  "system:controller:namespace-controller": [
+  "namespace-controller": [
     "delete,get,list,watch core namespaces",
     "update core namespaces/finalize,namespaces/status",
     "delete,deletecollection,get,list,watch * *",
   ],
-  "system:controller:node-controller": [
+  "node-controller": [
     "delete,get,list,patch,update,watch core nodes",
     "patch,update core nodes/status",
     "patch,update core pods/status",
@@ -245,7 +145,7 @@ export const roles: Readonly<Record<string, readonly string[]>> = {
     "get,list,watch coordination.k8s.io leases",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:persistent-volume-binder": [
+  "persistent-volume-binder": [
     "create,delete,get,list,update,watch core persistentvolumes",
     "update core persistentvolumes/status",
     "get,list,update,watch core persistentvolumeclaims",
@@ -256,39 +156,39 @@ export const roles: Readonly<Record<string, readonly string[]>> = {
     "create,patch,update core,events.k8s.io events",
     "watch core events",
   ],
-  "system:controller:pod-garbage-collector": [
+  "pod-garbage-collector": [
     "delete,list,watch core pods",
     "get,list,watch core nodes",
     "patch core pods/status",
   ],
-  "system:controller:podcertificaterequestcleaner": [
+  podcertificaterequestcleaner: [
     "delete,get,list,watch certificates.k8s.io podcertificaterequests",
   ],
-  "system:controller:pv-protection-controller": [
+  "pv-protection-controller": [
     "get,list,update,watch core persistentvolumes",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:pvc-protection-controller": [
+  "pvc-protection-controller": [
     "get,list,update,watch core persistentvolumeclaims",
     "update core persistentvolumeclaims/status",
     "get,list,watch core pods",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:replicaset-controller": [
+  "replicaset-controller": [
     "get,list,update,watch apps,extensions replicasets",
     "update apps,extensions replicasets/status",
     "update apps,extensions replicasets/finalizers",
     "create,delete,list,patch,watch core pods",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:replication-controller": [
+  "replication-controller": [
     "get,list,update,watch core replicationcontrollers",
     "update core replicationcontrollers/status",
     "update core replicationcontrollers/finalizers",
     "create,delete,list,patch,watch core pods",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:resource-claim-controller": [
+  "resource-claim-controller": [
     "get,list,watch core pods",
     "update core pods/finalizers",
     "create,delete,get,list,watch resource.k8s.io resourceclaims",
@@ -297,45 +197,45 @@ export const roles: Readonly<Record<string, readonly string[]>> = {
     "create,patch,update core,events.k8s.io events",
     "patch,update resource.k8s.io resourceclaims/binding",
   ],
-  "system:controller:resourcequota-controller": [
+  "resourcequota-controller": [
     "list,watch * *",
     "update core resourcequotas/status",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:root-ca-cert-publisher": [
+  "root-ca-cert-publisher": [
     "create,update core configmaps",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:route-controller": [
+  "route-controller": [
     "list,watch core nodes",
     "patch core nodes/status",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:selinux-warning-controller": [
+  "selinux-warning-controller": [
     "create,patch,update core,events.k8s.io events",
     "get,list,watch core persistentvolumes",
     "get,list,watch core persistentvolumeclaims",
     "get,list,watch core pods",
     "get,list,watch storage.k8s.io csidrivers",
   ],
-  "system:controller:service-account-controller": [
+  "service-account-controller": [
     "create core serviceaccounts",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:service-cidrs-controller": [
+  "service-cidrs-controller": [
     "get,list,patch,update,watch networking.k8s.io servicecidrs",
     "patch,update networking.k8s.io servicecidrs/finalizers",
     "patch,update networking.k8s.io servicecidrs/status",
     "get,list,watch networking.k8s.io ipaddresses",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:service-controller": [
+  "service-controller": [
     "get,list,watch core services",
     "patch,update core services/status",
     "list,watch core nodes",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:statefulset-controller": [
+  "statefulset-controller": [
     "list,watch core pods",
     "get,list,watch apps statefulsets",
     "update apps statefulsets/status",
@@ -347,55 +247,29 @@ export const roles: Readonly<Record<string, readonly string[]>> = {
     "update core pods/finalizers",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:storage-version-migrator-controller": [
+  "storage-version-migrator-controller": [
     "list,patch * *",
     "get apiextensions.k8s.io customresourcedefinitions",
     "patch apiextensions.k8s.io customresourcedefinitions/status",
     "update storagemigration.k8s.io storageversionmigrations/status",
   ],
-  "system:controller:ttl-after-finished-controller": [
+  "ttl-after-finished-controller": [
     "delete,get,list,watch batch jobs",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:ttl-controller": [
+  "ttl-controller": [
     "list,patch,update,watch core nodes",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:validatingadmissionpolicy-status-controller": [
+  "validatingadmissionpolicy-status-controller": [
     "get,list,watch admissionregistration.k8s.io validatingadmissionpolicies",
     "get,patch,update admissionregistration.k8s.io validatingadmissionpolicies/status",
     "create,patch,update core,events.k8s.io events",
   ],
-  "system:controller:volumeattributesclass-protection-controller": [
+  "volumeattributesclass-protection-controller": [
     "get,list,watch core persistentvolumeclaims",
     "get,list,watch core persistentvolumes",
     "get,list,update,watch storage.k8s.io volumeattributesclasses",
-    "create,patch,update core,events.k8s.io events",
-  ],
-};
-
-/** Roles that hold in one namespace only: "namespace/name". */
-export const namespacedRoles: Readonly<Record<string, readonly string[]>> = {
-  "kube-public/system:controller:bootstrap-signer": [
-    "get,list,watch core configmaps",
-    "update core configmaps cluster-info",
-    "create,patch,update core,events.k8s.io events",
-  ],
-  "kube-system/extension-apiserver-authentication-reader": [
-    "get,list,watch core configmaps extension-apiserver-authentication",
-  ],
-  "kube-system/system::leader-locking-kube-controller-manager": [
-    "create,get,list,update,watch coordination.k8s.io leases",
-    "create,get,list,update,watch coordination.k8s.io leasecandidates",
-  ],
-  "kube-system/system::leader-locking-kube-scheduler": [
-    "create,get,list,update,watch coordination.k8s.io leases",
-    "create,get,list,update,watch coordination.k8s.io leasecandidates",
-  ],
-  "kube-system/system:controller:bootstrap-signer": ["get,list,watch core secrets"],
-  "kube-system/system:controller:cloud-provider": ["create,get,list,watch core configmaps"],
-  "kube-system/system:controller:token-cleaner": [
-    "delete,get,list,watch core secrets",
     "create,patch,update core,events.k8s.io events",
   ],
 };
