@@ -10,11 +10,13 @@ import { Node } from "./core/v1/node.ts";
 import { PersistentVolume } from "./core/v1/persistentvolume.ts";
 import { PersistentVolumeClaim } from "./core/v1/persistentvolumeclaim.ts";
 import { Pod } from "./core/v1/pod.ts";
+import { PodTemplate } from "./core/v1/podtemplate.ts";
 import { Secret } from "./core/v1/secret.ts";
 import { Service } from "./core/v1/service.ts";
 import { ServiceAccount } from "./core/v1/serviceaccount.ts";
 import { EndpointSlice } from "./discovery/v1/endpointslice.ts";
 import { Event as EventsEvent } from "./events/v1/event.ts";
+import { RuntimeClass } from "./node/v1/runtimeclass.ts";
 import { ClusterRole } from "./rbac/v1/clusterrole.ts";
 import { ClusterRoleBinding } from "./rbac/v1/clusterrolebinding.ts";
 import { Role } from "./rbac/v1/role.ts";
@@ -37,6 +39,7 @@ export const builtInResources: readonly Resource[] = [
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  PodTemplate,
   Secret,
   Service,
   ServiceAccount,
@@ -49,6 +52,7 @@ export const builtInResources: readonly Resource[] = [
   ClusterRoleBinding,
   Role,
   RoleBinding,
+  RuntimeClass,
   PriorityClass,
   CSIDriver,
   CSINode,

@@ -5,11 +5,11 @@
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { clusterRuns, removeCluster, startCluster } from "./cluster.ts";
 import { buildImages } from "./images.ts";
-import { resultsFile, sources, testList } from "./paths.ts";
+import { resultsFile, testList } from "./paths.ts";
 import { buildPrograms } from "./programs.ts";
 import {
   bareName,
@@ -33,7 +33,6 @@ not run yet. The first run compiles the suite, which takes many minutes.
   --batch N         specs a process of the suite (8)
   --limit MINUTES   a spec that takes longer is interrupted and has failed (20)
   --not-passed      of the chosen ones only those whose record is not "passed"
-  --quick           the tests of test/conformance/quick.txt
   --build           build the programs and images, and stop
   --keep            leave the cluster running at the end, and use the one that runs
   --table           print the table of the record and stop
@@ -67,19 +66,14 @@ function commitOf(): string {
 
 interface Choice {
   readonly focus?: string;
-  readonly quick: boolean;
   readonly notPassed: boolean;
 }
 
 function choose(results: readonly Result[], choice: Choice, commit: string): readonly Result[] {
-  const quick = choice.quick
-    ? new Set(readFileSync(join(sources, "quick.txt"), "utf8").split("\n").map(bareName))
-    : undefined;
   const focus = choice.focus === undefined ? undefined : new RegExp(choice.focus);
-  const again = quick !== undefined || focus !== undefined || choice.notPassed;
+  const again = focus !== undefined || choice.notPassed;
   return results.filter(
     ({ name, status, commit: ran }) =>
-      (quick?.has(bareName(name)) ?? true) &&
       (focus?.test(name) ?? true) &&
       !(choice.notPassed && status === "passed") &&
       (again || ran !== commit),
@@ -145,7 +139,6 @@ async function main(): Promise<number> {
       batch: { type: "string", default: "8" },
       limit: { type: "string", default: "20" },
       "not-passed": { type: "boolean", default: false },
-      quick: { type: "boolean", default: false },
       build: { type: "boolean", default: false },
       keep: { type: "boolean", default: false },
       table: { type: "boolean", default: false },
@@ -165,7 +158,7 @@ async function main(): Promise<number> {
   }
   const commit = commitOf();
   const [focus] = positionals;
-  const choice = { quick: values.quick, notPassed: values["not-passed"] };
+  const choice = { notPassed: values["not-passed"] };
   const chosen = choose(known, { ...choice, ...(focus === undefined ? {} : { focus }) }, commit);
   if (values.list) {
     process.stdout.write(chosen.map(({ name }) => `${name}\n`).join(""));
