@@ -17,6 +17,8 @@ const pod = (name: string, resources: object = {}): object => ({
   spec: { containers: [{ name: "c", image: "i", resources }] },
 });
 
+const firstOf = (list: unknown): unknown => (Array.isArray(list) ? list[0] : undefined);
+
 export function namespaceLimitsContract(how: string, transport: Transport): void {
   const start = async () => {
     const world = await makeWorld(transport);
@@ -56,12 +58,12 @@ export function namespaceLimitsContract(how: string, transport: Transport): void
           ],
         },
       });
-      expect((objectOf(made).spec?.limits as object[])[0]).toMatchObject({
+      expect(firstOf(objectOf(made).spec?.limits)).toMatchObject({
         default: { memory: "1Gi" },
         defaultRequest: { cpu: "100m", memory: "1Gi" },
       });
       const plain = objectOf(await call("POST", pods, pod("plain")));
-      expect((plain.spec?.containers as object[])[0]).toMatchObject({
+      expect(firstOf(plain.spec?.containers)).toMatchObject({
         resources: { limits: { memory: "1Gi" }, requests: { cpu: "100m", memory: "1Gi" } },
       });
       expect(plain.metadata.annotations).toEqual({
@@ -132,6 +134,28 @@ export function namespaceLimitsContract(how: string, transport: Transport): void
       expect(refusal(await call("POST", `${core}/services`, service))[1]).toContain(
         "requested: services.nodeports=2, used: services.nodeports=0, limited: services.nodeports=1",
       );
+    });
+
+    test("pods are held to the level that the namespace's labels name", async () => {
+      const call = await start();
+      const labels = { "pod-security.kubernetes.io/enforce": "baseline" };
+      const path = "/api/v1/namespaces/default";
+      const host = { ...pod("host"), spec: { hostNetwork: true, containers: [] } };
+      const spec = { hostNetwork: true, containers: [{ name: "c", image: "i" }] };
+      await call("POST", pods, { ...host, metadata: { name: "there" }, spec });
+      const space = objectOf(await call("GET", path));
+      const labelled = await call("PUT", path, {
+        ...space,
+        metadata: { ...space.metadata, labels: { ...space.metadata.labels, ...labels } },
+      });
+      expect(labelled.headers.warning).toContain(
+        'existing pods in namespace \\"default\\" violate the new PodSecurity enforce level \\"baseline:latest\\"',
+      );
+      expect(refusal(await call("POST", pods, { ...host, spec }))).toEqual([
+        403,
+        'pods "host" is forbidden: violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true)',
+      ]);
+      expect((await call("POST", pods, pod("plain"))).status).toBe(201);
     });
 
     test("bad quotas and ranges", async () => {
