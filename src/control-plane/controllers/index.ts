@@ -12,6 +12,7 @@ import {
   defaultSettings,
   type Running,
 } from "./controller.ts";
+import { daemonSetController } from "./daemonset.ts";
 import { deploymentController } from "./deployment.ts";
 import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
@@ -21,8 +22,10 @@ import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
 import { podGcController } from "./pod-gc.ts";
 import { replicaSetController } from "./replicaset.ts";
+import { replicationController } from "./replicationcontroller.ts";
 import { rootCaCertPublisher } from "./root-ca-cert-publisher.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
+import { statefulSetController } from "./statefulset.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
 
 export const controllers: readonly Controller[] = [
@@ -34,7 +37,10 @@ export const controllers: readonly Controller[] = [
   nodeLifecycleController,
   taintEvictionController,
   replicaSetController,
+  replicationController,
   deploymentController,
+  statefulSetController,
+  daemonSetController,
   endpointSliceController,
   endpointsController,
   podGcController,
