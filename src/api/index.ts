@@ -1,4 +1,6 @@
 /** The built-in kinds that the API server serves, in the order of their groups: one line a kind. */
+
+import { CustomResourceDefinition } from "./apiextensions/v1/customresourcedefinition.ts";
 import { ControllerRevision } from "./apps/v1/controllerrevision.ts";
 import { DaemonSet } from "./apps/v1/daemonset.ts";
 import { Deployment } from "./apps/v1/deployment.ts";
@@ -20,6 +22,12 @@ import { Service } from "./core/v1/service.ts";
 import { ServiceAccount } from "./core/v1/serviceaccount.ts";
 import { EndpointSlice } from "./discovery/v1/endpointslice.ts";
 import { Event as EventsEvent } from "./events/v1/event.ts";
+import { Ingress } from "./networking/v1/ingress.ts";
+import { IngressClass } from "./networking/v1/ingressclass.ts";
+import { IPAddress } from "./networking/v1/ipaddress.ts";
+import { NetworkPolicy } from "./networking/v1/networkpolicy.ts";
+import { ServiceCIDR } from "./networking/v1/servicecidr.ts";
+import { RuntimeClass } from "./node/v1/runtimeclass.ts";
 import { ClusterRole } from "./rbac/v1/clusterrole.ts";
 import { ClusterRoleBinding } from "./rbac/v1/clusterrolebinding.ts";
 import { Role } from "./rbac/v1/role.ts";
@@ -55,11 +63,18 @@ export const builtInResources: readonly Resource[] = [
   EventsEvent,
   Lease,
   EndpointSlice,
+  Ingress,
+  IngressClass,
+  IPAddress,
+  NetworkPolicy,
+  ServiceCIDR,
   ClusterRole,
   ClusterRoleBinding,
   Role,
   RoleBinding,
+  RuntimeClass,
   PriorityClass,
+  CustomResourceDefinition,
   CSIDriver,
   CSINode,
   CSIStorageCapacity,

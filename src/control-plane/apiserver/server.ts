@@ -23,6 +23,7 @@ import { administrators, Rbac } from "./authz/rbac.ts";
 import { bodyBytesMax } from "./body.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import type { ChainContext } from "./chain.ts";
+import { CustomResources } from "./custom-resources.ts";
 import { Discovery } from "./discovery.ts";
 import { handlerChain } from "./handler-chain.ts";
 import { bodyTooLarge, httpFront } from "./http-front.ts";
@@ -117,6 +118,7 @@ class Server implements ApiServer {
   readonly #listeners = new Set<Listener>();
   readonly #openApi: OpenApi;
   readonly #discovery: Discovery;
+  readonly #custom: CustomResources | undefined;
   #advertised: string | undefined;
   #closing = false;
 
@@ -148,7 +150,7 @@ class Server implements ApiServer {
     if (bindingFacts !== undefined && this.#served.has("/v1/pods"))
       offered.push(offeredFacts(bindingFacts));
     this.#discovery = new Discovery(offered, crypto, () => this.#advertised);
-    this.#openApi = new OpenApi(this.#discovery.groups, crypto);
+    this.#openApi = new OpenApi(() => this.#discovery.groups, crypto);
     const jitter = random.fork("watch timeouts");
     this.handler = handlerChain({
       log,
@@ -171,6 +173,7 @@ class Server implements ApiServer {
         path: (context) => this.#path(context),
       }),
     });
+    this.#custom = this.#makeCustom(admission);
     this.#bootstrap = new Bootstrap({
       handler: this.as(serverUser),
       clock,
@@ -178,6 +181,7 @@ class Server implements ApiServer {
       kinds: new Set(this.#served.keys()),
       firstAddress: allocator.firstAddress,
       family: allocator.family,
+      serviceCidr: allocator.range,
       clientCa: options.clientCa,
     });
   }
@@ -193,6 +197,38 @@ class Server implements ApiServer {
       keys,
       issuer,
       audiences: audiences ?? [issuer],
+    });
+  }
+
+  #makeCustom(admission: Admission): CustomResources | undefined {
+    const definitions = this.#registries.get("apiextensions.k8s.io/customresourcedefinitions");
+    if (definitions === undefined) return undefined;
+    const { store, clock, random, crypto, log } = this.#options;
+    const mirror = this.#mirror;
+    return new CustomResources({
+      definitions,
+      mirror,
+      makeRegistry: (resource) => {
+        const name = `${resource.group}/${resource.plural}`;
+        return new Registry(resource, {
+          store,
+          mirror,
+          clock,
+          random: random.fork(name),
+          admission,
+        });
+      },
+      served: this.#served,
+      registries: this.#registries,
+      changed: (served) => {
+        this.#discovery.setCustom(served);
+        this.#openApi.forget();
+      },
+      handler: this.as(serverUser),
+      user: serverUser,
+      clock,
+      crypto,
+      log,
     });
   }
 
@@ -240,6 +276,7 @@ class Server implements ApiServer {
 
   async start(): Promise<void> {
     await this.#mirror.start();
+    await this.#custom?.start();
     await this.#bootstrap.run();
     const { advertise } = this.#options;
     if (advertise !== undefined) await this.advertise(advertise.address, advertise.port);
@@ -314,6 +351,7 @@ class Server implements ApiServer {
   async close(graceMs: number): Promise<void> {
     this.#closing = true;
     this.#bootstrap.stop();
+    this.#custom?.stop();
     this.#mirror.stop();
     await Promise.all([...this.#listeners].map((listener) => listener.close(graceMs)));
   }

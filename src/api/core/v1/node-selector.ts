@@ -1,6 +1,6 @@
-/** Which nodes a Pod, or the template of Pods, requires: node selector and node affinity. Pure. */
+/** Which nodes a node selector means, and which a Pod requires. Pure. */
 import { compileRequirements, requirementsOf } from "#machinery/selector.ts";
-import type { NodeSelectorTerm, PodSpec } from "../../generated/core/v1.ts";
+import type { NodeSelector, NodeSelectorTerm, PodSpec } from "../../generated/core/v1.ts";
 
 export type NodeMatcher = (
   name: string,
@@ -8,7 +8,7 @@ export type NodeMatcher = (
 ) => boolean;
 
 /** Upstream: a term without any expression matches nothing. */
-export function compileNodeTerm(term: NodeSelectorTerm): NodeMatcher {
+export function compileNodeSelectorTerm(term: NodeSelectorTerm): NodeMatcher {
   const { matchExpressions = [], matchFields = [] } = term;
   if (matchExpressions.length === 0 && matchFields.length === 0) return () => false;
   const onLabels = requirementsOf({ matchExpressions });
@@ -19,7 +19,13 @@ export function compileNodeTerm(term: NodeSelectorTerm): NodeMatcher {
   return (name, labels) => labelsMatch(labels) && fieldsMatch({ "metadata.name": name });
 }
 
-/** Whether a node satisfies what the Pod requires of it. */
+/** Any of the terms is enough. */
+export function compileNodeSelector({ nodeSelectorTerms }: NodeSelector): NodeMatcher {
+  const terms = (nodeSelectorTerms ?? []).map(compileNodeSelectorTerm);
+  return (name, labels) => terms.some((term) => term(name, labels));
+}
+
+/** Whether a node satisfies what the Pod, or a template of Pods, requires of it. */
 export function requiredNode({
   spec,
 }: {
@@ -27,7 +33,7 @@ export function requiredNode({
 }): NodeMatcher {
   const wanted = Object.entries(spec.nodeSelector ?? {});
   const required = spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
-  const terms = required?.nodeSelectorTerms.map(compileNodeTerm);
+  const terms = required?.nodeSelectorTerms.map(compileNodeSelectorTerm);
   return (name, labels) =>
     wanted.every(([key, value]) => labels?.[key] === value) &&
     (terms === undefined || terms.some((term) => term(name, labels)));

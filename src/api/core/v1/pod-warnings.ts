@@ -319,7 +319,7 @@ function addressWarnings({ dnsConfig, hostAliases = [] }: PodSpec, path: string)
   ];
 }
 
-/** `lead`: the path of the template with a dot, or nothing. */
+/** `lead`: where the template stands in its object, "" or with a point at its end. */
 export function templateWarnings(template: Template, lead: string): string[] {
   const { metadata, spec } = template;
   const path = `${lead}spec`;

@@ -2,6 +2,8 @@
  * Authorizer: what a node (user system:node:NAME in group system:nodes) may do: the node role, and of secrets, configmaps, volumes
  * and service accounts only those that pods bound to that node refer to; it writes only its own Node, Lease, CSINode and pods.
  */
+import { claimKeysOf } from "#api/core/v1/volume-binding.ts";
+import type { Pod } from "#api/generated/core/v1.ts";
 import { isObject, type JsonObject } from "#machinery/object.ts";
 import type { Reader, ResourceRef } from "../reader.ts";
 import { type Attributes, type Authorizer, type Decision, noOpinion } from "./authorizer.ts";
@@ -65,6 +67,14 @@ export function nodeAuthorizer(reader: Reader): Authorizer {
     if (subresource !== "") return refuse("cannot read subresource");
     if (namespace === "") return refuse("can only read namespaced object of this type");
     if (name === "") return refuse("No Object name found");
+    // The claim of an ephemeral volume is not named in the pod, but after it.
+    if (resource === "persistentvolumeclaims") {
+      const key = `${namespace}/${name}`;
+      for (const pod of reader.list(pods, namespace)) {
+        if (specOf(pod).nodeName === node && claimKeysOf(pod as Pod).includes(key)) return allow;
+      }
+      return refuse(`no relationship found between node '${node}' and this object`);
+    }
     const keys = referenceKeys[resource] ?? [];
     if (onNode(node, namespace, (spec) => refersTo(spec, keys, name))) return allow;
     return refuse(`no relationship found between node '${node}' and this object`);

@@ -1,6 +1,7 @@
 /**
- * Roles of what runs beside upstream's components: the DNS servers of the nodes, and what a node's proxy and DNS need where they
- * speak with the node's own certificate. Rules and holders are written as in bootstrap-roles.ts.
+ * Roles of what runs beside upstream's components: the DNS servers and the ingress of the nodes, the provisioner of volumes, and
+ * what a node's proxy and DNS need where they speak with the node's own certificate. Rules and holders are written as in
+ * bootstrap-roles.ts.
  */
 
 const dns = [
@@ -9,9 +10,29 @@ const dns = [
   "get core nodes",
 ];
 const dnsHolders = ["User system:kube-dns", "Group system:nodes"];
+const ingressHolders = ["User system:wherry-ingress"];
 
 export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
   "wherry:dns": dns,
+  "wherry:ingress": [
+    "list,watch core services,secrets",
+    "list,watch discovery.k8s.io endpointslices",
+    "list,watch networking.k8s.io ingresses,ingressclasses",
+    "create,patch,update core,events.k8s.io events",
+  ],
+  // The proxies enforce NetworkPolicies.
+  "wherry:network-policy": [
+    "list,watch core pods,namespaces",
+    "list,watch networking.k8s.io networkpolicies",
+  ],
+  "wherry:local-path-provisioner": [
+    "create,delete,get,list,update,watch core persistentvolumes",
+    "get,list,update,watch core persistentvolumeclaims",
+    "get,list,watch storage.k8s.io storageclasses",
+    "get,list,watch core nodes",
+    "create,delete core nodes/proxy",
+    "create,patch,update core,events.k8s.io events",
+  ],
   "wherry:node-proxier": [
     "list,watch core endpoints,services",
     "get,list,watch core nodes",
@@ -23,16 +44,26 @@ export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
 
 export const ownClusterRoleHolders: Readonly<Record<string, readonly string[]>> = {
   "wherry:dns": dnsHolders,
+  "wherry:ingress": ingressHolders,
+  "wherry:network-policy": ["User system:kube-proxy", "Group system:nodes"],
+  "wherry:local-path-provisioner": ["ServiceAccount kube-system/local-path-provisioner"],
   "wherry:node-proxier": ["Group system:nodes"],
 };
 
-/** Each node's DNS server publishes itself as an endpoint of its Service. */
+/** Each node's DNS server publishes itself as an endpoint of its Service, each ingress as one of a name without a Service. */
 export const ownNamespacedRoles: Readonly<Record<string, readonly string[]>> = {
   "kube-system/wherry:dns-endpoints": ["get,create,patch discovery.k8s.io endpointslices"],
+  "kube-system/wherry:ingress-endpoints": [
+    "get,create,patch,delete discovery.k8s.io endpointslices",
+  ],
 };
 
 export const ownNamespacedRoleHolders: Readonly<
   Record<string, { readonly role: string; readonly holders: readonly string[] }>
 > = {
   "kube-system/wherry:dns-endpoints": { role: "wherry:dns-endpoints", holders: dnsHolders },
+  "kube-system/wherry:ingress-endpoints": {
+    role: "wherry:ingress-endpoints",
+    holders: ingressHolders,
+  },
 };

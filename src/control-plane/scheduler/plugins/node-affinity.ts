@@ -1,6 +1,10 @@
 /** NodeAffinity: nodeSelector and node affinity, required and preferred. */
 import type { Node } from "#api/core/v1/node.ts";
-import { compileNodeTerm, type NodeMatcher, requiredNode } from "#api/core/v1/node-selector.ts";
+import {
+  compileNodeSelectorTerm,
+  type NodeMatcher,
+  requiredNode,
+} from "#api/core/v1/node-selector.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
 import { definePlugin, normalizeToMax, rejectForGood } from "../plugin.ts";
 
@@ -46,7 +50,7 @@ export const nodeAffinity = definePlugin<NodeMatcher, readonly Preference[]>({
     if (preferred.length === 0) return "skip";
     const state = preferred
       .filter((one) => one.weight !== 0)
-      .map(({ weight, preference }) => ({ weight, matches: compileNodeTerm(preference) }));
+      .map(({ weight, preference }) => ({ weight, matches: compileNodeSelectorTerm(preference) }));
     return { state };
   },
   score: (_pod, node, preferences) =>

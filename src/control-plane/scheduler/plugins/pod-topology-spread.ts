@@ -220,6 +220,7 @@ export const podTopologySpread = definePlugin<readonly Hard[], SoftState>({
   wakes({ pod }, event) {
     if (event.on === "itselfUpdated" || event.on === "nodeAdded") return true;
     if (event.on === "nodeUpdated") return event.node.metadata.labels !== event.old.metadata.labels;
+    if (event.on === "storageChanged") return false;
     const other = event.on === "podRemoved" ? event.old : event.pod;
     return other.metadata.namespace === pod.metadata.namespace;
   },
