@@ -99,12 +99,12 @@ describe("StatefulSet", () => {
     expect(moved).toEqual(["db-2", "db-1", "db-0"]);
     await readyOf(on)(3);
     const revisions = await on.run(on.client.list(ControllerRevision, { namespace }));
-    expect(revisions.items.map((one) => one.revision).sort()).toEqual([1, 2]);
+    expect(revisions.items.map((one) => one.revision).sort((a, b) => a - b)).toEqual([1, 2]);
 
     await on.apply(database({ image: "nginx:1" }));
     await readyOf(on)(3, "nginx:1");
     const after = await on.run(on.client.list(ControllerRevision, { namespace }));
-    expect(after.items.map((one) => one.revision).sort()).toEqual([2, 3]);
+    expect(after.items.map((one) => one.revision).sort((a, b) => a - b)).toEqual([2, 3]);
 
     await on.apply(database({ replicas: 1 }));
     await readyOf(on)(1);
@@ -155,6 +155,7 @@ describe("StatefulSet", () => {
         ),
       5000,
     );
+    await readyOf(on)(2);
     expect((await claims()).map((one) => one.metadata.name).sort()).toEqual([
       "data-db-0",
       "data-db-1",
@@ -203,7 +204,7 @@ describe("DaemonSet", () => {
     await agentReady(on, 2);
     await on.addNode(3);
     await agentReady(on, 3);
-    const where = (await on.pods("app=agent")).map((pod) => pod.spec.nodeName).sort();
+    const where = (await on.pods("app=agent")).map((pod) => pod.spec.nodeName ?? "").sort();
     expect(where).toEqual(["node-1", "node-2", "node-3"]);
     // A cordoned node keeps its agent, and would get one.
     await on.run(
@@ -249,7 +250,7 @@ describe("DaemonSet", () => {
     await on.until(rolled("nginx:1"), 120_000);
     expect(fewest).toBe(3);
     const revisions = await on.run(on.client.list(ControllerRevision, { namespace }));
-    expect(revisions.items.map((one) => one.revision).sort()).toEqual([2, 3]);
+    expect(revisions.items.map((one) => one.revision).sort((a, b) => a - b)).toEqual([2, 3]);
     const set = await on.run(on.client.get(DaemonSet, { namespace, name: "agent" }));
     expect(set.metadata.annotations?.["deprecated.daemonset.template.generation"]).toBe("3");
   });

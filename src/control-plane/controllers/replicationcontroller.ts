@@ -36,7 +36,10 @@ export const replicationController = defineController<ReplicationController>({
     const view = asReplicaSet(controller);
     const updateStatus = (status: ReplicaSet["status"]) =>
       context.client.updateStatus(ReplicationController, { ...controller, status });
-    const shape = ({ terminatingReplicas: _, ...known }: ReplicaSet["status"]) => known;
+    const shape = (status: ReplicaSet["status"]) => {
+      const { terminatingReplicas: _, ...known } = status;
+      return known;
+    };
     return keepReplicas(ReplicationController, view, [view], context, updateStatus, shape);
   },
 });

@@ -159,7 +159,7 @@ function planUpdate(view: StatefulSetView, slots: readonly Slot[]): readonly Ste
   const candidates = slots
     .slice(Math.min(partition, slots.length))
     .filter((pod): pod is Stored<Pod> => pod !== undefined && isOld(pod) && !isTerminating(pod))
-    .reverse();
+    .toReversed();
   const room = Math.max(0, most - unavailable);
   const parallel = !isMonotonic(view);
   // Those of a parallel set that serve nobody go at once: they cost no availability.
@@ -200,7 +200,7 @@ export function planStatefulSet(view: StatefulSetView): StatefulSetPlan {
   const firstUnavailable =
     unavailableAt >= 0
       ? (slots[unavailableAt] ?? "new")
-      : [...condemned].reverse().find((pod) => isUnavailable(view, pod));
+      : condemned.findLast((pod) => isUnavailable(view, pod));
   const fewer = planInTurn(view, condemned, (pod) => planCondemned(view, pod, firstUnavailable));
   phases.push(fewer.steps);
   if (fewer.waits || set.spec.updateStrategy.type === "OnDelete") return done();

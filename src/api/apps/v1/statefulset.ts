@@ -156,7 +156,7 @@ interface Strictness {
 
 function validateSpec({ spec }: StatefulSet, { rules, isNew }: Strictness): FieldError[] {
   const errors: FieldError[] = [];
-  const { podManagementPolicy: policy, serviceName = "", selector } = spec;
+  const { podManagementPolicy: policy, serviceName, selector } = spec;
   if (!policy) errors.push(required("spec.podManagementPolicy"));
   else if (policy !== "OrderedReady" && policy !== "Parallel") {
     const detail = "must be 'OrderedReady' or 'Parallel'";
