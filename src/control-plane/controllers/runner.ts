@@ -59,7 +59,7 @@ class Loop<T extends ApiObject> implements Running {
     this.#client = world.clientFor(accountOf(account));
     this.#recorder = createEventRecorder(
       this.#client,
-      { component: account },
+      { component: definition.eventSource ?? account },
       { clock: world.clock, random: this.#world.random, log },
     );
   }
