@@ -11,6 +11,7 @@ import { Node } from "./core/v1/node.ts";
 import { PersistentVolume } from "./core/v1/persistentvolume.ts";
 import { PersistentVolumeClaim } from "./core/v1/persistentvolumeclaim.ts";
 import { Pod } from "./core/v1/pod.ts";
+import { PodTemplate } from "./core/v1/podtemplate.ts";
 import { Secret } from "./core/v1/secret.ts";
 import { Service } from "./core/v1/service.ts";
 import { ServiceAccount } from "./core/v1/serviceaccount.ts";
@@ -21,6 +22,7 @@ import { IngressClass } from "./networking/v1/ingressclass.ts";
 import { IPAddress } from "./networking/v1/ipaddress.ts";
 import { NetworkPolicy } from "./networking/v1/networkpolicy.ts";
 import { ServiceCIDR } from "./networking/v1/servicecidr.ts";
+import { RuntimeClass } from "./node/v1/runtimeclass.ts";
 import { ClusterRole } from "./rbac/v1/clusterrole.ts";
 import { ClusterRoleBinding } from "./rbac/v1/clusterrolebinding.ts";
 import { Role } from "./rbac/v1/role.ts";
@@ -43,6 +45,7 @@ export const builtInResources: readonly Resource[] = [
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  PodTemplate,
   Secret,
   Service,
   ServiceAccount,
@@ -60,6 +63,7 @@ export const builtInResources: readonly Resource[] = [
   ClusterRoleBinding,
   Role,
   RoleBinding,
+  RuntimeClass,
   PriorityClass,
   CustomResourceDefinition,
   CSIDriver,

@@ -9,6 +9,7 @@ import { Pod } from "#api/core/v1/pod.ts";
 import { isPhaseTerminal } from "#api/core/v1/pod-status.ts";
 import { Service } from "#api/core/v1/service.ts";
 import type { Taint } from "#api/generated/core/v1.ts";
+import { RuntimeClass } from "#api/node/v1/runtimeclass.ts";
 import type { Client } from "#client/client.ts";
 import { createEventRecorder, type EventRecorder } from "#client/events.ts";
 import { createInformer, type Informer } from "#client/informer.ts";
@@ -487,6 +488,7 @@ class NodeKubelet implements Kubelet {
         host: await this.#hostDns(),
       }),
       networkReady: () => this.#agent.networkReady,
+      runtimeHandler: async (name) => (await client.get(RuntimeClass, { name })).handler,
       claim: (id, uid) => this.#pleg.claim(id, uid),
       starting: (what, work) => starts.run(work, what === "container"),
     };
