@@ -80,7 +80,7 @@ export const daemonSetController: Controller = {
 const definition = (backOff: FailedPodsBackOff): ControllerDefinition<DaemonSet> => ({
   name: "daemonset",
   account: "daemon-set-controller",
-  component: "daemonset-controller",
+  eventSource: "daemonset-controller",
   reconciles: DaemonSet,
   owns: [Pod, ControllerRevision],
   adopts: (set, orphan) => matchesSelector(set.spec.selector, orphan.metadata.labels),

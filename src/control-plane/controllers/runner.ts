@@ -58,7 +58,7 @@ class Loop<T extends ApiObject> implements Running {
     this.#client = world.clientFor(accountOf(account));
     this.#recorder = createEventRecorder(
       this.#client,
-      { component: definition.component ?? account },
+      { component: definition.eventSource ?? account },
       { clock: world.clock, random: this.#world.random, log },
     );
   }
