@@ -1,7 +1,11 @@
 /** The built-in kinds that the API server serves, in the order of their groups: one line a kind. */
+
 import { CustomResourceDefinition } from "./apiextensions/v1/customresourcedefinition.ts";
+import { ControllerRevision } from "./apps/v1/controllerrevision.ts";
+import { DaemonSet } from "./apps/v1/daemonset.ts";
 import { Deployment } from "./apps/v1/deployment.ts";
 import { ReplicaSet } from "./apps/v1/replicaset.ts";
+import { StatefulSet } from "./apps/v1/statefulset.ts";
 import { Lease } from "./coordination/v1/lease.ts";
 import { ConfigMap } from "./core/v1/configmap.ts";
 import { Endpoints } from "./core/v1/endpoints.ts";
@@ -13,6 +17,7 @@ import { PersistentVolume } from "./core/v1/persistentvolume.ts";
 import { PersistentVolumeClaim } from "./core/v1/persistentvolumeclaim.ts";
 import { Pod } from "./core/v1/pod.ts";
 import { PodTemplate } from "./core/v1/podtemplate.ts";
+import { ReplicationController } from "./core/v1/replicationcontroller.ts";
 import { ResourceQuota } from "./core/v1/resourcequota.ts";
 import { Secret } from "./core/v1/secret.ts";
 import { Service } from "./core/v1/service.ts";
@@ -50,11 +55,15 @@ export const builtInResources: readonly Resource[] = [
   Pod,
   ResourceQuota,
   PodTemplate,
+  ReplicationController,
   Secret,
   Service,
   ServiceAccount,
+  ControllerRevision,
+  DaemonSet,
   Deployment,
   ReplicaSet,
+  StatefulSet,
   EventsEvent,
   Lease,
   EndpointSlice,

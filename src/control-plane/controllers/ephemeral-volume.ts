@@ -49,6 +49,7 @@ async function provide(pod: Stored<Pod>, volume: Volume, context: ReconcileConte
 
 export const ephemeralVolumeController = defineController<Pod>({
   name: "ephemeral-volume",
+  eventSource: "ephemeral_volume",
   reconciles: Pod,
   owns: [PersistentVolumeClaim],
   async reconcile(pod, context) {

@@ -20,6 +20,7 @@ type Volume = Stored<PersistentVolume>;
 type Phase = "Available" | "Bound" | "Released" | "Failed";
 
 export const binderAccount = "persistent-volume-binder";
+export const binderEvents = "persistentvolume-controller";
 const claimUidIndex = "claimUid";
 
 /** What a pass makes of a volume whose claim (by name) is `claim`. Pure. */
@@ -143,6 +144,7 @@ function tellMismatch(volume: Volume, claim: Claim, context: ReconcileContext): 
 export const persistentVolumeBinder = defineController<PersistentVolume>({
   name: "persistent-volume-binder",
   account: binderAccount,
+  eventSource: binderEvents,
   reconciles: PersistentVolume,
   watches: [
     watch(PersistentVolumeClaim, ({ metadata }, lookup) =>

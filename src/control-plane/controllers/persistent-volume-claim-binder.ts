@@ -26,7 +26,7 @@ import type { Lister } from "#client/cache.ts";
 import { keyOf, type Stored } from "#machinery/meta.ts";
 import { cloneJson, equalObjects } from "#machinery/object.ts";
 import { index, keyFor, type ReconcileContext, watch } from "./controller.ts";
-import { binderAccount, setVolumePhase } from "./persistent-volume-binder.ts";
+import { binderAccount, binderEvents, setVolumePhase } from "./persistent-volume-binder.ts";
 import { defineController } from "./runner.ts";
 
 type Claim = Stored<PersistentVolumeClaim>;
@@ -302,6 +302,7 @@ function concernedBy(volume: Volume, claims: Lister<PersistentVolumeClaim>): str
 export const persistentVolumeClaimBinder = defineController<PersistentVolumeClaim>({
   name: "persistent-volume-claim-binder",
   account: binderAccount,
+  eventSource: binderEvents,
   reconciles: PersistentVolumeClaim,
   // One after another: two claims that want the same volume would only get in each other's way.
   workers: 1,

@@ -396,7 +396,7 @@ test.each(transports)(
     await w.admin.create(ResourceQuota, {
       metadata: { name: "q", namespace: "default" },
       spec: { hard: { pods: "2", "count/deployments.apps": "1" } },
-    } as New<ResourceQuota>);
+    });
     await w.run(2);
     const used = async () =>
       (await w.admin.get(ResourceQuota, { namespace: "default", name: "q" })).status.used;

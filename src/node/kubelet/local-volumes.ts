@@ -28,7 +28,7 @@ export class LocalVolumes {
     await this.#host.makeDirectory(this.#directory, 0o755);
     await this.#host.makeDirectory(path, directoryMode);
     // The umask took bits away.
-    await this.#host.setOwner(path, 0, { recursive: false, mode: directoryMode });
+    await this.#host.setMode(path, directoryMode);
   }
 
   /** With all that is in it; fine if it is not there. */
