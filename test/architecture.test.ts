@@ -12,6 +12,7 @@ const components = [
   "node/proxy",
   "node/image",
   "addons/dns",
+  "addons/provisioner",
 ];
 const boxes = [...base, "control-plane/store", "control-plane/apiserver", ...components];
 const mayImport: Readonly<Record<string, readonly string[]>> = {
@@ -22,6 +23,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "control-plane/store": ["ports", "machinery"],
   "control-plane/apiserver": ["ports", "machinery", "api", "control-plane/store"],
   ...Object.fromEntries(components.map((component) => [component, base])),
+  kubectl: ["ports", "machinery", "api"],
   cluster: boxes,
   "adapters/nodejs": ["ports", "machinery"],
   "adapters/containerd": ["ports", "machinery"],
@@ -31,6 +33,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   main: [
     ...boxes,
     "cluster",
+    "kubectl",
     "simulation",
     "adapters/nodejs",
     "adapters/containerd",

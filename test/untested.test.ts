@@ -2,10 +2,12 @@
  * Golden input for what no test machine here can show (docs/untested.md): the texts and messages that such a machine would be given.
  * What has its golden input beside its file is not repeated here.
  */
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { containerMessage } from "#adapters/containerd/cri-messages.ts";
 import { renderService } from "#adapters/linux/nft-rules.ts";
 import type { PodSpec } from "#api/generated/core/v1.ts";
+import { exitRefused } from "#main/supervisor.ts";
 import { defaultConfig } from "#node/kubelet/config.ts";
 import { type NodeFacts, nodeReport } from "#node/kubelet/node-status.ts";
 import { containerSecurity } from "#node/kubelet/security.ts";
@@ -65,6 +67,7 @@ test("SCTP: a Service becomes the rules of any other protocol", () => {
     port: 2905,
     addresses: ["10.96.0.7"],
     externalAddresses: [],
+    balancerAddresses: [],
     nodePort: 30905,
     backends: [{ address: "10.244.0.3", port: 2905, local: true }],
     externalLocal: false,
@@ -121,4 +124,18 @@ test("huge pages: a node offers none, so that no pod that asks for them is place
     0,
   );
   expect(status.allocatable).toMatchObject({ "hugepages-1Gi": "0", "hugepages-2Mi": "0" });
+});
+
+test("systemd: the unit runs up in the foreground and stays down when a start is refused", () => {
+  const unit = readFileSync("deploy/wherry.service", "utf8");
+  const settings = new Map(
+    unit
+      .split("\n")
+      .filter((line) => /^[A-Z]\w*=/.test(line))
+      .map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]),
+  );
+  expect(settings.get("ExecStart")).toBe("/usr/bin/env wherry up --foreground");
+  expect(settings.get("RestartPreventExitStatus")).toBe(String(exitRefused));
+  // containerd and the pods are in the unit's cgroup: they must outlive its restart.
+  expect(settings.get("KillMode")).toBe("process");
 });

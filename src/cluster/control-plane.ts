@@ -21,6 +21,7 @@ import type { Random } from "#ports/random.ts";
 import type { Storage } from "#ports/storage.ts";
 import type { Store } from "#ports/store.ts";
 import { provideDnsService } from "./dns-service.ts";
+import { provisionerAccount, startProvisioning } from "./provisioning.ts";
 
 export interface ControlPlaneOptions {
   readonly storage: Storage;
@@ -111,10 +112,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const reach = (await options.transport?.(apiServer)) ?? as;
   const componentClient = (name: string): Client =>
     createClient(reach(name), { userAgent: shortName(name) });
-  await provideDnsService(
-    createClient(apiServer.as(serverUser), { userAgent: "wherry" }),
-    options.serviceCidr,
-  );
+  const server = createClient(apiServer.as(serverUser), { userAgent: "wherry" });
+  await provideDnsService(server, options.serviceCidr);
   const compaction = startCompaction(
     store,
     clock,
@@ -148,13 +147,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     random: random.fork("scheduler"),
     log: log.child("scheduler"),
   });
+  const provisioning = await startProvisioning(server, componentClient(provisionerAccount), {
+    clock,
+    random: random.fork("provisioner"),
+    log: log.child("provisioner"),
+  });
   return {
     apiServer,
     store,
     as,
     clientFor,
     async stop() {
-      await Promise.all([scheduler.stop(), controllers.stop()]);
+      await Promise.all([scheduler.stop(), controllers.stop(), provisioning.stop()]);
       schedulerInformers.stop();
       compaction();
       await apiServer.close(stopGraceMs);

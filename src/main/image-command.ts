@@ -87,12 +87,13 @@ async function openImages(given: Arguments): Promise<Runtime & { close(): void }
     );
   }
   const paths = pathsOf(allotment);
-  if (readKept(paths.settings)?.runtime !== "containerd") {
+  const kept = readKept(paths.settings);
+  if (kept?.runtime !== "containerd") {
     throw new Error(
       `The nodes of the cluster ${name} are simulated: they hold no images, and need none.`,
     );
   }
-  const socket = `${paths.engineRun}/containerd.sock`;
+  const socket = kept.containerdSocket ?? `${paths.engineRun}/containerd.sock`;
   if (!existsSync(socket)) throw new Error(`The cluster ${name} is stopped; wherry up starts it.`);
   const ctr = await findProgram("ctr", process.env["PATH"] ?? "");
   if (ctr === undefined)

@@ -32,12 +32,13 @@ export async function clearRealNode(
   paths: ClusterPaths,
   purge: boolean,
 ): Promise<void> {
-  if (readKept(paths.settings)?.runtime !== "containerd") return;
+  const kept = readKept(paths.settings);
+  if (kept?.runtime !== "containerd") return;
   const tools = await findTools(process.env["PATH"] ?? "");
   // Without containerd nothing of ours can run here.
   if (tools.some(({ path }) => path === undefined)) return;
   const log = quietLog();
-  const settings = { name: allotment.name, containerdSocket: undefined };
+  const settings = { ...kept, name: allotment.name };
   const node = await openRealNode(paths, settings, systemNetwork(log), log);
   try {
     await stopAllPods(node, graceSeconds);

@@ -60,7 +60,8 @@ export async function openRealNode(
   const socket = engine?.socket ?? settings.containerdSocket ?? "";
   const ctr = engine?.ctr ?? (await findProgram("ctr", path)) ?? "ctr";
   const runtime = containerdRuntime({ rpc: systemRpc, network, socket, ctr });
-  await providePauseImage(runtime, paths);
+  // Which image a containerd that is not ours makes sandboxes of is in its own configuration.
+  if (engine !== undefined) await providePauseImage(runtime, paths);
   return {
     host,
     runtime,

@@ -22,6 +22,8 @@ export interface FixedSettings {
   readonly podCidr: string;
   readonly serviceCidr: string;
   readonly domain: string;
+  /** Of the containerd that was there already; undefined: one of our own. */
+  readonly containerdSocket?: string;
 }
 export interface ClusterSettings extends FixedSettings {
   readonly name: string;
@@ -29,7 +31,6 @@ export interface ClusterSettings extends FixedSettings {
   /** The port was asked for, so that another one will not do. */
   readonly portGiven: boolean;
   readonly nodes: number;
-  readonly containerdSocket: string | undefined;
   /** Names that the server's certificate carries besides the usual ones. */
   readonly certificateNames: readonly string[];
   readonly kubelet: Partial<KubeletConfig>;
@@ -47,6 +48,7 @@ export interface FileSettings {
 }
 
 const nodesMax = 1000;
+const fixedKeys = ["runtime", "podCidr", "serviceCidr", "domain", "containerdSocket"] as const;
 
 export function settingsOf(
   given: Arguments,
@@ -60,8 +62,10 @@ export function settingsOf(
     throw new UsageError(`--runtime ${asked}: the runtimes are auto, containerd and simulated.`);
   }
   const runtime = asked === "auto" ? (kept?.runtime ?? "containerd") : (asked as RuntimeKind);
+  const containerdSocket = given.text("containerd") ?? kept?.containerdSocket;
   const fixed: FixedSettings = {
     runtime,
+    ...(containerdSocket === undefined ? {} : { containerdSocket }),
     podCidr: given.text("pod-cidr") ?? file.podCidr ?? kept?.podCidr ?? podCidrOf(allotment.index),
     serviceCidr:
       given.text("service-cidr") ??
@@ -88,7 +92,6 @@ export function settingsOf(
         : readInteger("--port", portText, 1, 65_535),
     portGiven: portText !== undefined || file.port !== undefined,
     nodes,
-    containerdSocket: given.text("containerd"),
     certificateNames: file.certificateNames ?? [],
     kubelet: file.kubelet ?? {},
     timeoutMs: readDuration("--timeout", given.text("timeout") ?? "60s"),
@@ -116,10 +119,11 @@ function checkRanges({ podCidr, serviceCidr }: FixedSettings): void {
 }
 
 function refuseChanges(kept: FixedSettings, now: FixedSettings, { name }: Allotment): void {
-  for (const key of ["runtime", "podCidr", "serviceCidr", "domain"] as const) {
+  for (const key of fixedKeys) {
     if (kept[key] === now[key]) continue;
+    const made = kept[key] === undefined ? `without ${key}` : `with ${key} ${kept[key]}`;
     throw new UsageError(
-      `The cluster ${name} was made with ${key} ${kept[key]}; ${now[key]} would not fit its data. ` +
+      `The cluster ${name} was made ${made}; ${now[key]} would not fit its data. ` +
         "Leave it out, choose another --name, or start over after wherry down --purge.",
     );
   }
@@ -130,12 +134,9 @@ export function readKept(file: string): FixedSettings | undefined {
   return JSON.parse(readFileSync(file, "utf8")) as FixedSettings;
 }
 export function keep(file: string, settings: FixedSettings): void {
-  const { runtime, podCidr, serviceCidr, domain } = settings;
+  const kept = Object.fromEntries(fixedKeys.map((key) => [key, settings[key]]));
   mkdirSync(dirname(file), { recursive: true, mode: 0o711 });
-  writeFileSync(
-    `${file}.new`,
-    `${JSON.stringify({ runtime, podCidr, serviceCidr, domain }, null, 2)}\n`,
-  );
+  writeFileSync(`${file}.new`, `${JSON.stringify(kept, null, 2)}\n`);
   renameSync(`${file}.new`, file);
 }
 

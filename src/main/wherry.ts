@@ -11,6 +11,10 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   image: async () => (await import("./image-command.ts")).imageCommand,
 };
 
+/** kubectl's words are its own: it reads them itself. */
+const runKubectl = async (words: readonly string[]): Promise<number> =>
+  (await import("./kubectl/run.ts")).runSystemKubectl(words);
+
 const overview = `wherry ${version}: Kubernetes, whole, on this machine.
 
 Usage: wherry COMMAND [options]
@@ -19,6 +23,7 @@ Usage: wherry COMMAND [options]
   down     stops it; its pods stop too (--purge: and deletes its data)
   status   what runs where, versions, health, resource use
   image    images without Docker: build, load, list, remove, pull
+  kubectl  kubectl's commands, for machines that have none (also: wherry k)
 
 wherry COMMAND --help says more.
 `;
@@ -33,9 +38,10 @@ async function main(words: readonly string[]): Promise<number> {
     process.stdout.write(`wherry ${version}\n`);
     return 0;
   }
+  if (name === "kubectl" || name === "k") return runKubectl(rest);
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (load === undefined) {
-    const near = Object.keys(commands).find((known) => distance(known, name) <= 2);
+    const near = [...Object.keys(commands), "kubectl"].find((known) => distance(known, name) <= 2);
     const hint = near === undefined ? "" : ` Did you mean ${near}?`;
     throw new UsageError(`wherry ${name}: there is no such command.${hint} See wherry --help.`);
   }

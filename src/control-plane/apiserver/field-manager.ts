@@ -38,7 +38,11 @@ function untouched(resource: Resource, subresource: string): FieldSet | undefine
 }
 
 export interface ManagerWrite {
-  readonly served: { readonly resource: Resource; readonly link: VersionLink | undefined };
+  readonly served: {
+    readonly resource: Resource;
+    readonly link: VersionLink | undefined;
+    readonly siblings?: ReadonlyMap<string, Resource> | undefined;
+  };
   readonly old: ApiObject | undefined;
   readonly manager: string;
   readonly subresource: string;
@@ -47,7 +51,16 @@ export interface ManagerWrite {
 
 /** Entries written in the other version of a linked kind are read through the link. */
 function otherVersion(served: ManagerWrite["served"], apiVersion: string) {
-  const { link, resource } = served;
+  const { link, resource, siblings } = served;
+  const sibling = siblings?.get(apiVersion);
+  if (sibling !== undefined) {
+    const named = (name: string) => (object: JsonObject) => ({ ...object, apiVersion: name });
+    return {
+      schema: sibling.schema,
+      fromRequest: named(apiVersion),
+      toRequest: named(apiVersionOf(resource)),
+    };
+  }
   const parsed = parseApiVersion(apiVersion);
   if (link === undefined || parsed === undefined) return undefined;
   const schema = kindSchema(parsed.group, parsed.version, resource.kind);

@@ -237,7 +237,7 @@ export async function handlePatch(
 ): Promise<ApiResponse> {
   needNamespace(context, served);
   const { request, info, warnings } = context;
-  const type = patchTypeOf(request);
+  const type = patchTypeOf(request, served.resource.schema);
   const form = formOf(context, world.now());
   const options = writeOptions(request, type === "apply");
   const patch = readPatch(request, type, options.fieldValidation);

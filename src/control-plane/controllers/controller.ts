@@ -147,6 +147,8 @@ export interface ControllerDefinition<T extends ApiObject> {
   readonly name: string;
   /** Where upstream's ServiceAccount is not NAME-controller. */
   readonly account?: string;
+  /** Who its events are from, where upstream's is not the account's name. */
+  readonly eventSource?: string;
   readonly reconciles: Kind<T>;
   /** Kinds whose objects name one of ours as their controller: their events concern that owner. */
   readonly owns?: readonly Kind[];

@@ -17,6 +17,7 @@ import { Event } from "#api/core/v1/event.ts";
 import { Namespace } from "#api/core/v1/namespace.ts";
 import { Node } from "#api/core/v1/node.ts";
 import { Pod } from "#api/core/v1/pod.ts";
+import { ResourceQuota } from "#api/core/v1/resourcequota.ts";
 import { Service } from "#api/core/v1/service.ts";
 import { ServiceAccount } from "#api/core/v1/serviceaccount.ts";
 import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
@@ -25,13 +26,11 @@ import { ClusterRole } from "#api/rbac/v1/clusterrole.ts";
 import type { Kind } from "#api/resource.ts";
 import { type Client, createClient, type New } from "#client/client.ts";
 import { createInformers } from "#client/informer.ts";
-import { remoteHandler } from "#client/remote.ts";
-import { httpFront } from "#control-plane/apiserver/http-front.ts";
 import { type ApiServer, createApiServer } from "#control-plane/apiserver/server.ts";
 import { openStore } from "#control-plane/store/store.ts";
 import { type ApiObject, keyOf, type Stored } from "#machinery/meta.ts";
 import { formatMicroTime, formatTime, parseTime } from "#machinery/time.ts";
-import type { HttpHandler, Network } from "#ports/network.ts";
+import { type Transport, transports, type Way, wayTo } from "#simulation/transport.ts";
 import { startScheduler } from "../scheduler/scheduler.ts";
 import { startControllers } from "./index.ts";
 
@@ -122,42 +121,6 @@ class Kubelet {
   }
 }
 
-/** A wire without a network: bytes go over, one request at a time, and nothing else does. */
-function wire(serve: HttpHandler): Network {
-  const none = () => Promise.reject(new Error("this wire carries only HTTP requests"));
-  return {
-    connect: none,
-    listen: none,
-    serve: none,
-    udp: none,
-    resolve: () => Promise.resolve([]),
-    http: () => ({
-      async send({ method, target, headers = {}, body, signal }) {
-        const gone = signal ?? new AbortController().signal;
-        const request = { method, target, headers, gone };
-        const answer = await serve(body === undefined ? request : { ...request, body });
-        const whole = answer.body;
-        let left = whole === undefined || "next" in whole ? [] : [whole];
-        const source = {
-          next: () => Promise.resolve(left.length === 0 ? undefined : left.splice(0)),
-          stop: () => {
-            left = [];
-          },
-        };
-        return {
-          status: answer.status,
-          headers: answer.headers,
-          body: whole !== undefined && "next" in whole ? whole : source,
-          trailers: Promise.resolve({}),
-        };
-      },
-      close: () => {},
-    }),
-  };
-}
-
-type Transport = "direct" | "remote";
-
 class World {
   readonly transport: Transport;
   constructor(transport: Transport) {
@@ -169,6 +132,7 @@ class World {
   readonly kubelets: Kubelet[] = [];
   readonly ends: (() => Promise<void>)[] = [];
   server: ApiServer | undefined;
+  way: Way | undefined;
 
   clientFor(name: string, groups: readonly string[] = []): Client {
     if (this.server === undefined) throw new Error("not started");
@@ -176,12 +140,8 @@ class World {
       ? ["system:serviceaccounts", "system:serviceaccounts:kube-system"]
       : [];
     const user = { name, groups: [...groups, ...serviceAccount, "system:authenticated"] };
-    const { server } = this;
-    if (this.transport === "direct") return createClient(server.as(user), { userAgent });
-    const network = wire(httpFront((request) => server.handler({ ...request, user })));
-    const options = { version: 1, timeoutMs: 60_000 } as const;
-    const remote = remoteHandler(network, this.clock, { host: "server", port: 6443 }, options);
-    return createClient(remote.handler, { userAgent });
+    this.way ??= wayTo(this.server, this.transport, this);
+    return createClient(this.way.as(user), { userAgent });
   }
   get admin(): Client {
     return this.clientFor("admin", ["system:masters"]);
@@ -217,6 +177,7 @@ class World {
     this.ends.push(async () => {
       await Promise.all([controllers.stop(), scheduler.stop()]);
       informers.stop();
+      this.way?.close();
       await server.close(0);
       await store.close();
     });
@@ -258,7 +219,6 @@ class World {
   }
 }
 
-const transports: readonly Transport[] = ["direct", "remote"];
 const worlds: World[] = [];
 async function world(transport: Transport, nodes: number): Promise<World> {
   const made = await new World(transport).start(nodes);
@@ -426,6 +386,36 @@ test.each(transports)(
     const names = (await w.admin.list(Namespace)).items.map((one) => one.metadata.name);
     expect(names).not.toContain("shop");
     expect(await w.list(Pod, "shop")).toHaveLength(0);
+  },
+);
+
+test.each(transports)(
+  "%s: a quota says what is used, holds a Deployment back, and lets it go on when there is room",
+  async (transport) => {
+    const w = await world(transport, 1);
+    await w.admin.create(ResourceQuota, {
+      metadata: { name: "q", namespace: "default" },
+      spec: { hard: { pods: "2", "count/deployments.apps": "1" } },
+    });
+    await w.run(2);
+    const used = async () =>
+      (await w.admin.get(ResourceQuota, { namespace: "default", name: "q" })).status.used;
+    expect(await used()).toEqual({ pods: "0", "count/deployments.apps": "0" });
+    await w.admin.create(Deployment, deployment(3));
+    await w.run(5);
+    expect(await w.list(Pod)).toHaveLength(2);
+    expect(await used()).toEqual({ pods: "2", "count/deployments.apps": "1" });
+    expect((await w.events()).join("\n")).toContain(
+      "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2",
+    );
+    const quota = await w.admin.get(ResourceQuota, { namespace: "default", name: "q" });
+    const hard = { pods: "5", "count/deployments.apps": "1" };
+    await w.admin.update(ResourceQuota, { ...quota, spec: { hard } });
+    await w.run(40);
+    expect(await w.list(Pod)).toHaveLength(3);
+    await w.admin.delete(Deployment, { namespace: "default", name: "web" });
+    await w.run(10);
+    expect(await used()).toEqual({ pods: "0", "count/deployments.apps": "0" });
   },
 );
 

@@ -1,6 +1,7 @@
 /**
- * Roles of what runs beside upstream's components: the DNS servers of the nodes, and what a node's proxy and DNS need where they
- * speak with the node's own certificate. Rules and holders are written as in bootstrap-roles.ts.
+ * Roles of what runs beside upstream's components: the DNS servers and the ingress of the nodes, the provisioner of volumes, and
+ * what a node's proxy and DNS need where they speak with the node's own certificate. Rules and holders are written as in
+ * bootstrap-roles.ts.
  */
 
 const dns = [
@@ -9,6 +10,7 @@ const dns = [
   "get core nodes",
 ];
 const dnsHolders = ["User system:kube-dns", "Group system:nodes"];
+const ingressHolders = ["User system:wherry-ingress"];
 
 /** Machines that have shown a bootstrap token. */
 export const joiners = "system:bootstrappers:wherry:default-node-token";
@@ -20,6 +22,25 @@ interface Holders {
 
 export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
   "wherry:dns": dns,
+  "wherry:ingress": [
+    "list,watch core services,secrets",
+    "list,watch discovery.k8s.io endpointslices",
+    "list,watch networking.k8s.io ingresses,ingressclasses",
+    "create,patch,update core,events.k8s.io events",
+  ],
+  // The proxies enforce NetworkPolicies.
+  "wherry:network-policy": [
+    "list,watch core pods,namespaces",
+    "list,watch networking.k8s.io networkpolicies",
+  ],
+  "wherry:local-path-provisioner": [
+    "create,delete,get,list,update,watch core persistentvolumes",
+    "get,list,update,watch core persistentvolumeclaims",
+    "get,list,watch storage.k8s.io storageclasses",
+    "get,list,watch core nodes",
+    "create,delete core nodes/proxy",
+    "create,patch,update core,events.k8s.io events",
+  ],
   "wherry:node-proxier": [
     "list,watch core endpoints,services",
     "get,list,watch core nodes",
@@ -34,6 +55,15 @@ export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
 
 export const ownClusterRoleHolders: Readonly<Record<string, Holders>> = {
   "wherry:dns": { role: "wherry:dns", holders: dnsHolders },
+  "wherry:ingress": { role: "wherry:ingress", holders: ingressHolders },
+  "wherry:network-policy": {
+    role: "wherry:network-policy",
+    holders: ["User system:kube-proxy", "Group system:nodes"],
+  },
+  "wherry:local-path-provisioner": {
+    role: "wherry:local-path-provisioner",
+    holders: ["ServiceAccount kube-system/local-path-provisioner"],
+  },
   "wherry:node-proxier": { role: "wherry:node-proxier", holders: ["Group system:nodes"] },
   "wherry:node-autoapprove-serving": {
     role: "wherry:selfnodeserver",
@@ -54,11 +84,14 @@ export const ownClusterRoleHolders: Readonly<Record<string, Holders>> = {
   "wherry:kubelet-bootstrap": { role: "system:node-bootstrapper", holders: [`Group ${joiners}`] },
 };
 
+/** Each node's DNS server publishes itself as an endpoint of its Service, each ingress as one of a name without a Service. */
 export const ownNamespacedRoles: Readonly<Record<string, readonly string[]>> = {
-  // Each node's DNS server publishes itself as an endpoint of its Service.
   "kube-system/wherry:dns-endpoints": ["get,create,patch discovery.k8s.io endpointslices"],
   "kube-system/wherry:cluster-settings": ["get core configmaps wherry-cluster"],
   "kube-public/wherry:cluster-info": ["get core configmaps cluster-info"],
+  "kube-system/wherry:ingress-endpoints": [
+    "get,create,patch,delete discovery.k8s.io endpointslices",
+  ],
 };
 
 export const ownNamespacedRoleHolders: Readonly<Record<string, Holders>> = {
@@ -70,5 +103,9 @@ export const ownNamespacedRoleHolders: Readonly<Record<string, Holders>> = {
   "kube-public/wherry:cluster-info": {
     role: "wherry:cluster-info",
     holders: ["User system:anonymous"],
+  },
+  "kube-system/wherry:ingress-endpoints": {
+    role: "wherry:ingress-endpoints",
+    holders: ingressHolders,
   },
 };
