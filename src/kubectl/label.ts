@@ -179,7 +179,7 @@ async function change(given: Invocation, field: Field): Promise<void> {
 }
 
 function labelOperation(added: number, removed: number): string {
-  if (added > 0) return "labeled";
+  if (added > 0) return removed > 0 ? "modified" : "labeled";
   return removed > 0 ? "unlabeled" : "not labeled";
 }
 

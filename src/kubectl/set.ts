@@ -158,12 +158,14 @@ async function sourceOf({ session, flags }: Invocation): Promise<Source | undefi
     `/api/v1/namespaces/${await session.namespace()}/${resource.plural}/${name}`,
   );
   const wanted = flags.list("keys");
-  const keys = Object.keys(objectAt(object, "data")).toSorted();
-  return {
-    kind: resource.kind,
-    name,
-    keys: keys.filter((key) => wanted.length === 0 || wanted.includes(key)),
-  };
+  const all = Object.keys(objectAt(object, "data")).toSorted();
+  const keys = all.filter((key) => wanted.length === 0 || wanted.includes(key));
+  for (const key of keys) {
+    const shown = variableName("", key);
+    if (shown !== key) session.warn(`key ${key} transferred to ${shown}`);
+  }
+
+  return { kind: resource.kind, name, keys };
 }
 const variableName = (prefix: string, key: string): string =>
   prefix + key.toUpperCase().replace(/[^A-Z0-9_]/g, "_");

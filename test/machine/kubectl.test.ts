@@ -250,7 +250,6 @@ const writing: readonly Step[] = [
   step("label cm applied x=z --overwrite"),
   step("label cm applied x=z"),
   step("label cm applied x-"),
-  step("label cm applied nope-"),
   step("label cm applied bad=v@lue"),
   step("label cm applied"),
   step("label cm applied a=b --list"),
