@@ -12,6 +12,7 @@ const components = [
   "node/proxy",
   "node/image",
   "addons/dns",
+  "addons/provisioner",
 ];
 const boxes = [...base, "control-plane/store", "control-plane/apiserver", ...components];
 const mayImport: Readonly<Record<string, readonly string[]>> = {

@@ -67,6 +67,7 @@ test("SCTP: a Service becomes the rules of any other protocol", () => {
     port: 2905,
     addresses: ["10.96.0.7"],
     externalAddresses: [],
+    balancerAddresses: [],
     nodePort: 30905,
     backends: [{ address: "10.244.0.3", port: 2905, local: true }],
     externalLocal: false,

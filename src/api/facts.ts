@@ -279,6 +279,8 @@ export interface ResourceFacts {
   readonly storageVersionHash?: string;
   /** Upstream serves its version unless told otherwise. */
   readonly servedByDefault: boolean;
+  /** Where it is not the kind with "List" behind it. */
+  readonly listKind?: string;
 }
 
 const splitApiVersion = (apiVersion: string): { group: string; version: string } => {

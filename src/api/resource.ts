@@ -7,6 +7,7 @@ import type { FieldError } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import type { ObjectSchema } from "#machinery/schema.ts";
 import { kindSchema, type ResourceFacts, resourceFactsOf } from "./facts.ts";
+import type { User } from "./request.ts";
 
 /** The identity of a kind: enough for a client. The type parameter is the object's TypeScript type. */
 export interface Kind<T extends ApiObject = ApiObject> {
@@ -39,6 +40,8 @@ export interface PrinterColumn<T> {
 export interface StrategyContext {
   readonly now: number;
   readonly user: string;
+  /** All that is known of the user. */
+  readonly requester?: User;
   /** What an update comes through: "" the object itself, "resize", "ephemeralcontainers", "finalize" … */
   readonly subresource?: string;
   /** The version in which the request speaks; absent: the resource's own. */
@@ -68,13 +71,17 @@ export interface Strategy<T extends ApiObject> {
   readonly prepareForStatusUpdate?: (object: T, old: T, context: StrategyContext) => void;
   readonly validate?: (object: T, context?: StrategyContext) => FieldError[];
   readonly validateUpdate?: (object: T, old: T, context?: StrategyContext) => FieldError[];
-  readonly validateStatusUpdate?: (object: T, old: T) => FieldError[];
+  readonly validateStatusUpdate?: (object: T, old: T, context?: StrategyContext) => FieldError[];
+  /** What a request to delete adds to an object that is not being deleted yet (a finalizer of the kind). */
+  readonly prepareForDelete?: (object: T, context: { readonly now: number }) => void;
   readonly warnings?: (object: T, old: T | undefined) => string[];
   /** "metadata.labels": what a write through /status takes back besides the spec, so that nobody manages it that way. */
   readonly statusResetFields?: readonly string[];
   readonly statusWarnings?: (object: T) => string[];
   /** Which names are allowed; default "subdomain" (RFC 1123). */
   readonly nameFormat?: "subdomain" | "label" | "rfc1035label" | "pathSegment";
+  /** Instead of nameFormat, for kinds with names of their own: what is wrong with one. */
+  readonly nameProblems?: (name: string) => string[];
   /** Bump metadata.generation when anything but metadata and status changed. Default false. */
   readonly tracksGeneration?: boolean;
   /** What creates an object may say its status as well (Nodes). Default: the status of what is new is empty. */
@@ -87,6 +94,14 @@ export interface Strategy<T extends ApiObject> {
   readonly gracePeriodSeconds?: (object: T, asked: number | undefined) => number | undefined;
   /** Finalizers that every new object gets, or that are kept in spec (Namespace). */
   readonly specFinalizers?: boolean;
+}
+
+/** Paths of a custom resource that its scale subresource shows; each a list of field names. */
+export interface ScalePaths {
+  readonly specReplicas: readonly string[];
+  readonly statusReplicas: readonly string[];
+  /** Holds a selector in its text form. */
+  readonly labelSelector?: readonly string[];
 }
 
 export interface Resource<T extends ApiObject = ApiObject> extends Kind<T> {
@@ -104,6 +119,8 @@ export interface Resource<T extends ApiObject = ApiObject> extends Kind<T> {
   readonly rowConditions?: (object: T) => readonly RowCondition[];
   /** The kind is on its way out: told as a warning with every answer. */
   readonly deprecation?: string;
+  /** Where replicas stand, if not in spec.replicas and status.replicas. */
+  readonly scale?: ScalePaths;
   readonly strategy: Strategy<T>;
   /** Key prefix in the store without a trailing slash, upstream's: "/registry/pods". */
   readonly storagePrefix: string;

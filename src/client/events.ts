@@ -178,7 +178,8 @@ export function createEventRecorder(
   let stopped = false;
   let wake: (() => void) | undefined;
   let running: Promise<void> | undefined;
-  let serial = 0;
+  // Begun anywhere: two recorders may speak of objects of one name at one moment.
+  let serial = random.fork("event names").uint32() % 1_000_000;
   let dropped = 0;
 
   const nameFor = (reference: ObjectReference, atMs: number): string => {

@@ -289,6 +289,8 @@ export interface Informers {
     kind: Kind<T>,
     indexes?: Readonly<Record<string, IndexBy<T>>>,
   ): Informer<T>;
+  /** The kind is no longer served: its informer stops, and is made anew when it is asked for again. */
+  drop(kind: Kind): void;
   /** Resolves when everything asked for so far has its first list. */
   synced(): Promise<void>;
   stop(): void;
@@ -307,6 +309,11 @@ export function createInformers(client: Client, ports: InformerPorts): Informers
       if (known === undefined) informers.set(id, informer as unknown as Reflector<never>);
       for (const [name, by] of Object.entries(indexes)) informer.addIndex(name, by);
       return informer;
+    },
+    drop({ group, version, plural }) {
+      const id = `${group}/${version}/${plural}`;
+      informers.get(id)?.stop();
+      informers.delete(id);
     },
     async synced() {
       await Promise.all([...informers.values()].map((informer) => informer.synced));

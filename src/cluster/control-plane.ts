@@ -21,6 +21,7 @@ import type { Random } from "#ports/random.ts";
 import type { Storage } from "#ports/storage.ts";
 import type { Store } from "#ports/store.ts";
 import { provideDnsService } from "./dns-service.ts";
+import { provisionerAccount, startProvisioning } from "./provisioning.ts";
 
 export interface ControlPlaneOptions {
   readonly storage: Storage;
@@ -33,6 +34,8 @@ export interface ControlPlaneOptions {
   readonly domain: string;
   /** PEM of the authority that signs clients' certificates. */
   readonly authority: string;
+  /** Its private key: what the cluster's own signers issue certificates with. Undefined: someone else signs. */
+  readonly authorityKey?: string;
   readonly serviceAccountKey: { readonly privateKey: string; readonly publicKey: string };
   readonly nodeProxy?: NodeProxy;
   readonly controllers?: Partial<ControllerSettings>;
@@ -86,6 +89,7 @@ export function apiServerNames(serviceCidr: string, domain: string): string[] {
 
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { storage, clock, random, crypto, log, serviceAccountKey, nodeProxy } = options;
+  const { authorityKey } = options;
   const store = await openStore({ storage, clock, log: log.child("store") });
   const apiServer = await createApiServer({
     store,
@@ -108,10 +112,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const reach = (await options.transport?.(apiServer)) ?? as;
   const componentClient = (name: string): Client =>
     createClient(reach(name), { userAgent: shortName(name) });
-  await provideDnsService(
-    createClient(apiServer.as(serverUser), { userAgent: "wherry" }),
-    options.serviceCidr,
-  );
+  const server = createClient(apiServer.as(serverUser), { userAgent: "wherry" });
+  await provideDnsService(server, options.serviceCidr);
   const compaction = startCompaction(
     store,
     clock,
@@ -123,7 +125,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     clock,
     random: random.fork("controllers"),
     log: log.child("controllers"),
-    settings: { clusterCidr: options.podCidr, rootCa: options.authority, ...options.controllers },
+    settings: {
+      clusterCidr: options.podCidr,
+      rootCa: options.authority,
+      ...(authorityKey === undefined
+        ? {}
+        : { signer: { crypto, certificate: options.authority, privateKey: authorityKey } }),
+      ...options.controllers,
+    },
   });
   const schedulerClient = componentClient("system:kube-scheduler");
   const schedulerInformers = createInformers(schedulerClient, {
@@ -138,13 +147,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     random: random.fork("scheduler"),
     log: log.child("scheduler"),
   });
+  const provisioning = await startProvisioning(server, componentClient(provisionerAccount), {
+    clock,
+    random: random.fork("provisioner"),
+    log: log.child("provisioner"),
+  });
   return {
     apiServer,
     store,
     as,
     clientFor,
     async stop() {
-      await Promise.all([scheduler.stop(), controllers.stop()]);
+      await Promise.all([scheduler.stop(), controllers.stop(), provisioning.stop()]);
       schedulerInformers.stop();
       compaction();
       await apiServer.close(stopGraceMs);

@@ -6,6 +6,7 @@ import { createDnsServer, type DnsServer } from "#addons/dns/server.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import type { Handler } from "#api/request.ts";
 import { createClient } from "#client/client.ts";
+import { createEventRecorder } from "#client/events.ts";
 import { createInformer, createInformers, type Informers } from "#client/informer.ts";
 import { parseResolvConf } from "#node/kubelet/dns.ts";
 import { createKubelet, type Kubelet, type KubeletOptions } from "#node/kubelet/kubelet.ts";
@@ -41,9 +42,12 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
   const { clock, random, log, nodeName, dataplane } = options;
   const ports = { clock, random: random.fork("node"), log };
   const client = createClient(options.handler, { userAgent: "kubelet" });
-  const informers = createInformers(
-    createClient(options.proxyHandler, { userAgent: "kube-proxy" }),
-    ports,
+  const proxyClient = createClient(options.proxyHandler, { userAgent: "kube-proxy" });
+  const informers = createInformers(proxyClient, ports);
+  const recorder = createEventRecorder(
+    proxyClient,
+    { component: "kube-proxy", host: nodeName },
+    { clock, random: random.fork("proxy events"), log },
   );
   const pods = createInformer(Pod, client, ports, { fieldSelector: `spec.nodeName=${nodeName}` });
 
@@ -58,6 +62,9 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
     informers,
     pods,
     dataplane,
+    network: options.network,
+    addresses: options.nodeIps ?? [options.address],
+    recorder,
     clock,
     log: log.child("proxy"),
     fixedFacts: facts,
@@ -91,7 +98,8 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
     async stop() {
       await dns?.server.stop();
       dns?.informers.stop();
-      proxy.stop();
+      await proxy.stop();
+      recorder.stop();
       await kubelet.stop();
       pods.stop();
       informers.stop();

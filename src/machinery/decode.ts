@@ -8,7 +8,7 @@ import { diagnose } from "./decode-diagnosis.ts";
 import { jsonDepthMax, parseJson } from "./json.ts";
 import { getKey, isObject, type JsonObject, setKey, sortedKeys } from "./object.ts";
 import { readScalar } from "./scalar.ts";
-import type { Field, ObjectSchema, ScalarSchema, Schema } from "./schema.ts";
+import type { CustomSchema, Field, ObjectSchema, ScalarSchema, Schema } from "./schema.ts";
 
 export { JsonSyntaxError, parseJson } from "./json.ts";
 export { cloneBySchema, cloneJson, deepFreeze, equalObjects } from "./object.ts";
@@ -59,6 +59,7 @@ export function decodeObject(
   value: unknown,
   options: DecodeOptions,
 ): Decoded {
+  if (schema.custom !== undefined) return decodeCustom(schema.custom, value, options);
   const decoder = decoderOf(schema);
   unknownCount = 0;
   let object: unknown;
@@ -80,6 +81,38 @@ export function decodeObject(
   const strictErrors = [
     ...unknownFields.map((path) => `unknown field ${JSON.stringify(path)}`),
     ...duplicateFields.map((path) => `duplicate field ${JSON.stringify(path)}`),
+  ];
+  return { object, unknownFields, duplicateFields, strictErrors };
+}
+
+/** A custom resource: only what every object has is typed. */
+function decodeCustom(custom: CustomSchema, value: unknown, options: DecodeOptions): Decoded {
+  const given = value ?? {};
+  if (!isObject(given)) {
+    const name = Array.isArray(given)
+      ? "array"
+      : typeof given === "boolean"
+        ? "bool"
+        : typeof given;
+    throw new DecodeError(
+      `json: cannot unmarshal ${name} into Go value of type map[string]interface {}`,
+    );
+  }
+  const { kind, apiVersion, metadata } = given;
+  const head = decodeObject(
+    custom.head,
+    { kind, apiVersion, metadata },
+    { strict: options.strict },
+  );
+  const pruned: string[] = [];
+  const rest = custom.prune(given, pruned);
+  const object: JsonObject = head.object;
+  for (const key of Object.keys(rest)) setKey(object, key, rest[key]);
+  const unknownFields = options.strict ? [...head.unknownFields, ...pruned] : [];
+  const duplicateFields = options.strict ? [...(options.duplicates ?? [])] : [];
+  const strictErrors = [
+    ...duplicateFields.map((path) => `duplicate field ${JSON.stringify(path)}`),
+    ...unknownFields.map((path) => `unknown field ${JSON.stringify(path)}`),
   ];
   return { object, unknownFields, duplicateFields, strictErrors };
 }
@@ -391,7 +424,8 @@ const defaulters = new WeakMap<Schema, Defaulter | "none">();
  * making one. The object is in canonical form before and after.
  */
 export function applySchemaDefaults(schema: ObjectSchema, object: object): void {
-  defaulterOf(schema)?.(object);
+  if (schema.custom === undefined) defaulterOf(schema)?.(object);
+  else schema.custom.defaults(object as JsonObject);
 }
 
 function defaulterOf(schema: Schema): Defaulter | undefined {

@@ -59,6 +59,22 @@ export interface ObjectSchema {
     readonly discriminator?: string;
     readonly fields: readonly string[];
   }[];
+  /** Of a custom resource's kind. */
+  readonly custom?: CustomSchema;
+}
+/**
+ * What is special about a custom resource: its fields besides kind, apiVersion and metadata are kept as they come, pruned but not
+ * judged (validation does that), and its definition prints its own OpenAPI.
+ */
+export interface CustomSchema {
+  /** kind, apiVersion and metadata alone: these are decoded like any object's. */
+  readonly head: ObjectSchema;
+  /** The other fields, copied and pruned, in order. Paths of what is dropped go to `unknown`. */
+  readonly prune: (value: Record<string, unknown>, unknown: string[]) => Record<string, unknown>;
+  /** In place: nulls that may not be and defaults. */
+  readonly defaults: (object: Record<string, unknown>) => void;
+  /** The schema as OpenAPI tells it, without the names of the kind. */
+  readonly openApi: (dialect: "v2" | "v3") => Record<string, unknown>;
 }
 export type Schema = ScalarSchema | ListSchema | MapSchema | ObjectSchema;
 

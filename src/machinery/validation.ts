@@ -345,14 +345,15 @@ export function isConfigMapKey(key: string): string[] {
 }
 
 /** For fields with the strict rules. */
-export function isValidIp(path: string, value: string): FieldError[] {
-  const legacy = isValidIpForLegacyField(path, value, true);
-  if (legacy.length > 0) return legacy;
+export const isValidIp = (path: string, value: string): FieldError[] =>
+  ipProblems(value).map((problem) => invalid(path, value, problem));
+/** Of an address with the strict rules, wherever it stands. */
+export function ipProblems(value: string): string[] {
+  const legacy = legacyIpProblem(value, true);
+  if (legacy !== undefined) return [legacy];
   const address = parseIpSloppy(value);
   const canonical = address === undefined ? value : formatIp(address);
-  return value === canonical
-    ? []
-    : [invalid(path, value, `must be in canonical form ("${canonical}")`)];
+  return value === canonical ? [] : [`must be in canonical form ("${canonical}")`];
 }
 /** For fields that are older than the strict rules; `strict` with the feature StrictIPCIDRValidation. */
 export function isValidIpForLegacyField(
@@ -360,13 +361,17 @@ export function isValidIpForLegacyField(
   value: string,
   strict: boolean,
 ): FieldError[] {
+  const problem = legacyIpProblem(value, strict);
+  return problem === undefined ? [] : [invalid(path, value, problem)];
+}
+function legacyIpProblem(value: string, strict: boolean): string | undefined {
   if (parseIpSloppy(value) === undefined) {
-    return [invalid(path, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")];
+    return "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
   }
-  if (!strict) return [];
+  if (!strict) return undefined;
   const address = parseIp(value);
-  if (address === undefined) return [invalid(path, value, "must not have leading 0s")];
-  return isMapped(address) ? [invalid(path, value, "must not be an IPv4-mapped IPv6 address")] : [];
+  if (address === undefined) return "must not have leading 0s";
+  return isMapped(address) ? "must not be an IPv4-mapped IPv6 address" : undefined;
 }
 
 export function isValidCidr(path: string, value: string): FieldError[] {

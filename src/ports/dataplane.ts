@@ -17,16 +17,21 @@ export interface ServiceFact {
   readonly port: number;
   /** Cluster IPs. */
   readonly addresses: readonly string[];
-  /** External and load-balancer IPs. */
+  /** What others route to a node and a Service answers (externalIPs). */
   readonly externalAddresses: readonly string[];
+  /** Of its load balancer. */
+  readonly balancerAddresses: readonly string[];
   readonly nodePort?: number;
   readonly backends: readonly Backend[];
-  /** Only local backends for traffic that came from outside (keeps the source address), or from inside. */
+  /**
+   * Only local backends for traffic that came from outside (keeps the source address), or from inside. From this machine itself and its
+   * pods what is outside may go to every backend all the same.
+   */
   readonly externalLocal: boolean;
   readonly internalLocal: boolean;
   /** ClientIP affinity. */
   readonly affinitySeconds?: number;
-  /** CIDRs that may use externalAddresses; empty: all. */
+  /** CIDRs that may use balancerAddresses; empty: all. */
   readonly sourceRanges: readonly string[];
 }
 /** A container's hostPort. */
@@ -52,7 +57,47 @@ export interface RouteFact {
   /** The host's own address that packets of its own carry. */
   readonly source?: string;
 }
-export type DataplaneFact = ServiceFact | HostPortFact | MasqueradeFact | RouteFact;
+export type Direction = "ingress" | "egress";
+/**
+ * Pods that only speak with whom a policy names, in one direction: everything but what one of `policies` (keys of PolicyFacts) lets
+ * through is dropped. Always let through: what belongs to a connection that was, the pod itself, this machine to its pods.
+ */
+export interface GateFact {
+  readonly type: "gate";
+  readonly direction: Direction;
+  /** A pod of this node. */
+  readonly address: string;
+  readonly policies: readonly string[];
+}
+/** What it lets through, at the gates that name it. */
+export interface PolicyFact {
+  readonly type: "policy";
+  readonly direction: Direction;
+  readonly rules: readonly PolicyRule[];
+}
+export interface PolicyRule {
+  /** The other side; undefined: anyone. */
+  readonly peers?: {
+    readonly addresses: readonly string[];
+    readonly blocks: readonly { readonly cidr: string; readonly except: readonly string[] }[];
+  };
+  /** Where the connection goes to; undefined: every port of every protocol. */
+  readonly ports?: readonly PolicyPort[];
+}
+export interface PolicyPort {
+  readonly protocol: Protocol;
+  /** First and last; undefined: all. */
+  readonly range?: readonly [number, number];
+  /** Only at these addresses: the pods that call it by the name that the policy uses. */
+  readonly at?: readonly string[];
+}
+export type DataplaneFact =
+  | ServiceFact
+  | HostPortFact
+  | MasqueradeFact
+  | RouteFact
+  | GateFact
+  | PolicyFact;
 
 export interface Dataplane {
   /** One atomic change as seen by packets; undefined deletes. Only what really changed is touched. */

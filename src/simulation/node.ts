@@ -159,6 +159,7 @@ export class SimulatedNode {
     };
     const place = network.host(address);
     network.translate(address, (...packet) => this.dataplane.translate(...packet));
+    network.gates(address, (...packet) => this.dataplane.permits(...packet));
     const agent = await startNode({
       handler: handlerOf(`system:node:${name}`),
       proxyHandler: handlerOf("system:kube-proxy"),

@@ -72,6 +72,7 @@ const service = (over: Partial<ServiceFact>): ServiceFact => ({
   port: 80,
   addresses: [vip],
   externalAddresses: [],
+  balancerAddresses: [],
   backends: [],
   externalLocal: false,
   internalLocal: false,

@@ -6,16 +6,13 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import type { Dataplane, DataplaneFact, RouteFact, ServiceFact } from "#ports/dataplane.ts";
+import type { Dataplane, DataplaneFact, RouteFact } from "#ports/dataplane.ts";
 import type { Log } from "#ports/log.ts";
 import type { Source } from "#ports/stream.ts";
-import {
-  type Rendered,
-  renderHostPort,
-  renderMasquerade,
-  renderService,
-  tableFrame,
-} from "./nft-rules.ts";
+import type { Rendered } from "./nft-parts.ts";
+import { renderGate, renderPolicy } from "./nft-policy.ts";
+import { renderHostPort, renderMasquerade, renderService, tableFrame } from "./nft-rules.ts";
+import { conntrackDeletions, type StaleFlows, staleFlows } from "./udp-flows.ts";
 
 const run = promisify(execFile);
 const outputBytesMax = 16 << 20;
@@ -104,11 +101,11 @@ class NftDataplane implements Dataplane {
       if (before?.type === "route" && fact === undefined) await this.#route("del", before);
       if (fact?.type === "route") await this.#route("replace", fact);
     }
-    const lost = lostUdpServices(this.#facts, real);
+    const stale = staleFlows(this.#facts, real);
     const commit = this.#change(real);
     if (commit.text !== "") await this.#nft(commit.text);
     commit.done();
-    for (const service of lost) await this.#forgetFlows(service);
+    for (const flows of stale) await this.#forgetFlows(flows);
   }
 
   /** The transaction's text; `done` takes the new state over once the kernel has it. */
@@ -118,6 +115,7 @@ class NftDataplane implements Dataplane {
   } {
     const table = `ip ${this.#options.table}`;
     const removedElements: string[] = [];
+    const flushedChains: string[] = [];
     const removedChains: string[] = [];
     const removedSets: string[] = [];
     const addedSets: string[] = [];
@@ -140,7 +138,7 @@ class NftDataplane implements Dataplane {
       for (const [name, value] of now?.elements ?? []) wantersOf(name).set(key, value);
       for (const [chain, lines] of before?.chains ?? []) {
         const still = now?.chains.get(chain);
-        if (still === undefined) removedChains.push(`flush chain ${table} ${chain}`);
+        if (still === undefined) flushedChains.push(`flush chain ${table} ${chain}`);
         else if (still.join("\n") !== lines.join("\n")) rules.push(`flush chain ${table} ${chain}`);
       }
       for (const chain of [...(before?.chains.keys() ?? [])].toReversed()) {
@@ -180,6 +178,8 @@ class NftDataplane implements Dataplane {
       ...addedChains,
       ...rules,
       ...addedElements,
+      // Emptied first: what one of them jumps to may be another.
+      ...flushedChains,
       ...removedChains,
       ...removedSets,
     ];
@@ -235,18 +235,9 @@ class NftDataplane implements Dataplane {
   }
 
   /** The kernel remembers UDP flows for minutes: those to backends that are gone must be forgotten. */
-  async #forgetFlows(service: ServiceFact): Promise<void> {
-    for (const address of service.addresses) {
-      const asked = [
-        "-D",
-        "-p",
-        "udp",
-        "--orig-dst",
-        address,
-        "--orig-port-dst",
-        String(service.port),
-      ];
-      await run("conntrack", asked).catch((error: unknown) => {
+  async #forgetFlows(flows: StaleFlows): Promise<void> {
+    for (const asked of conntrackDeletions(flows)) {
+      await run("conntrack", ["-D", "-p", "udp", ...asked]).catch((error: unknown) => {
         // It exits with 1 when there was nothing to forget.
         if (messageOf(error).includes("0 flow entries")) return;
         this.#options.log.write("warn", "old UDP flows could not be forgotten", {
@@ -255,23 +246,6 @@ class NftDataplane implements Dataplane {
       });
     }
   }
-}
-
-/** UDP services of which a backend is gone. */
-function lostUdpServices(
-  before: ReadonlyMap<string, DataplaneFact>,
-  changes: ReadonlyMap<string, DataplaneFact | undefined>,
-): ServiceFact[] {
-  return [...changes].flatMap(([key, now]) => {
-    const old = before.get(key);
-    if (old?.type !== "service" || old.protocol !== "UDP") return [];
-    const left = new Set(
-      now?.type === "service" ? now.backends.map(({ address, port }) => `${address}:${port}`) : [],
-    );
-    const lost = old.backends.some(({ address, port }) => !left.has(`${address}:${port}`));
-    // Flows that began while there was no backend lead nowhere: they too must go.
-    return lost || old.backends.length === 0 ? [old] : [];
-  });
 }
 
 /** Routes are not nftables' business. */
@@ -283,6 +257,10 @@ function render(key: string, fact: DataplaneFact): Rendered | undefined {
       return renderHostPort(key, fact);
     case "masquerade":
       return renderMasquerade(key, fact);
+    case "gate":
+      return renderGate(key, fact);
+    case "policy":
+      return renderPolicy(key, fact);
     default:
       return undefined;
   }

@@ -2,26 +2,12 @@
  * From a fact of the dataplane to nftables: pure text. A fact becomes chains, sets and map elements whose names derive from its key, so
  * that a change of one fact touches nothing else. The table's frame (hooks, maps) is fixed.
  */
-import { createHash } from "node:crypto";
 import type { Backend, HostPortFact, MasqueradeFact, ServiceFact } from "#ports/dataplane.ts";
-
-/** What one fact puts into the table. */
-export interface Rendered {
-  /** Name → its rules. In the order in which they may refer to each other. */
-  readonly chains: ReadonlyMap<string, readonly string[]>;
-  /** Where a chain hangs on a hook of its own; it never changes for a name. */
-  readonly hooks: ReadonlyMap<string, string>;
-  /** Dynamic sets: name → definition. */
-  readonly sets: ReadonlyMap<string, string>;
-  /** "map key" → the value behind the colon, or "" for a set's element. */
-  readonly elements: ReadonlyMap<string, string>;
-}
+import { element, idOf, isIpv4, Parts, type Rendered } from "./nft-parts.ts";
+import { policyFrame } from "./nft-policy.ts";
 
 /** Bit of the packet mark that asks for masquerading, as kube-proxy uses it. */
 const masqueradeMark = "0x4000";
-
-const idOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 12);
-const element = (map: string, key: string): string => `${map} ${key}`;
 
 /** The fixed part, written once; deleting it first makes writing it anew one atomic step. */
 export function tableFrame(table: string): string {
@@ -33,6 +19,7 @@ table ip ${table} {
   map refused-ips { type ipv4_addr . inet_proto . inet_service : verdict; }
   map refused-ports { type inet_proto . inet_service : verdict; }
   set hairpin { type ipv4_addr . ipv4_addr; }
+  set pods { type ipv4_addr; flags interval; }
   chain refuse {
     meta l4proto tcp reject with tcp reset
     reject with icmp type port-unreachable
@@ -60,18 +47,8 @@ table ip ${table} {
     type filter hook prerouting priority raw; policy accept;
     iifname != "lo" ip daddr 127.0.0.0/8 ct status != dnat drop
   }
-}
+${policyFrame}}
 `;
-}
-
-/** IPv4 only: this table's family. */
-const isIpv4 = (address: string): boolean => !address.includes(":");
-
-class Parts implements Rendered {
-  readonly chains = new Map<string, readonly string[]>();
-  readonly hooks = new Map<string, string>();
-  readonly sets = new Map<string, string>();
-  readonly elements = new Map<string, string>();
 }
 
 export function renderService(key: string, fact: ServiceFact): Rendered {
@@ -81,9 +58,7 @@ export function renderService(key: string, fact: ServiceFact): Rendered {
   const at = (address: string): string => `${address} . ${protocol} . ${fact.port}`;
   const backends = fact.backends.filter(({ address }) => isIpv4(address));
   const internal = fact.internalLocal ? backends.filter(({ local }) => local) : backends;
-  const external = fact.externalLocal ? backends.filter(({ local }) => local) : backends;
   const addresses = fact.addresses.filter(isIpv4);
-  const externalAddresses = fact.externalAddresses.filter(isIpv4);
 
   for (const { address } of backends) {
     parts.elements.set(element("hairpin", `${address} . ${address}`), "");
@@ -97,41 +72,72 @@ export function renderService(key: string, fact: ServiceFact): Rendered {
     for (const address of addresses)
       parts.elements.set(element("refused-ips", at(address)), verdict);
   }
-
-  const nodePort = fact.nodePort === undefined ? undefined : `${protocol} . ${fact.nodePort}`;
-  if (nodePort === undefined && externalAddresses.length === 0) return parts;
-  if (external.length === 0) {
-    const verdict = backends.length === 0 ? "goto refuse" : "drop";
-    if (nodePort !== undefined) parts.elements.set(element("refused-ports", nodePort), verdict);
-    for (const address of externalAddresses) {
-      parts.elements.set(element("refused-ips", at(address)), verdict);
-    }
-    return parts;
-  }
-  const chain = externalChain(parts, id, fact, external);
-  if (nodePort !== undefined) parts.elements.set(element("node-ports", nodePort), `goto ${chain}`);
-  for (const address of externalAddresses) {
-    parts.elements.set(element("service-ips", at(address)), `goto ${chain}`);
-  }
+  renderExternal(parts, id, fact, backends);
   return parts;
 }
 
-/** Traffic from outside: masqueraded, so that the answer comes back here, unless only local backends may serve. */
+/** What comes in by node port, external address or load balancer. */
+function renderExternal(
+  parts: Parts,
+  id: string,
+  fact: ServiceFact,
+  backends: readonly Backend[],
+): void {
+  const protocol = fact.protocol.toLowerCase();
+  const at = (address: string): string => `${address} . ${protocol} . ${fact.port}`;
+  const nodePort = fact.nodePort === undefined ? undefined : `${protocol} . ${fact.nodePort}`;
+  const balancer = fact.balancerAddresses.filter(isIpv4);
+  const plain = fact.externalAddresses.filter((one) => isIpv4(one) && !balancer.includes(one));
+  const external = [...plain, ...balancer];
+  if (nodePort === undefined && external.length === 0) return;
+  const usable = fact.externalLocal ? backends.filter(({ local }) => local) : backends;
+  if (usable.length === 0) {
+    const verdict = backends.length === 0 ? "goto refuse" : "drop";
+    if (nodePort !== undefined) parts.elements.set(element("refused-ports", nodePort), verdict);
+    for (const address of external)
+      parts.elements.set(element("refused-ips", at(address)), verdict);
+  }
+  if (backends.length === 0) return;
+  const chain = externalChain(parts, id, fact, backends, usable);
+  if (nodePort !== undefined) parts.elements.set(element("node-ports", nodePort), `goto ${chain}`);
+  for (const address of plain) {
+    parts.elements.set(element("service-ips", at(address)), `goto ${chain}`);
+  }
+  const sources = fact.sourceRanges.filter(isIpv4);
+  const guard = sources.length === 0 || balancer.length === 0 ? chain : `f-${id}`;
+  if (guard !== chain) {
+    parts.chains.set(guard, [`ip saddr != { ${sources.join(", ")} } drop`, `goto ${chain}`]);
+  }
+  for (const address of balancer) {
+    parts.elements.set(element("service-ips", at(address)), `goto ${guard}`);
+  }
+}
+
+/**
+ * Traffic from outside: masqueraded, so that the answer comes back here, unless only local backends may serve. What this machine and its
+ * pods send is not from outside.
+ */
 function externalChain(
   parts: Parts,
   id: string,
   fact: ServiceFact,
   backends: readonly Backend[],
+  usable: readonly Backend[],
 ): string {
   const name = `x-${id}`;
-  const target = balance(parts, `t-${id}`, `${id}x`, fact, backends);
-  const sources = fact.sourceRanges.filter(isIpv4);
-  parts.chains.set(name, [
-    ...(sources.length === 0 ? [] : [`ip saddr != { ${sources.join(", ")} } drop`]),
-    // From this machine itself the source address may be one that a pod cannot answer (127.0.0.1).
-    fact.externalLocal ? "fib saddr type local jump mark-masquerade" : "jump mark-masquerade",
-    `goto ${target}`,
-  ]);
+  if (!fact.externalLocal) {
+    const target = balance(parts, `t-${id}`, `${id}x`, fact, usable);
+    parts.chains.set(name, ["jump mark-masquerade", `goto ${target}`]);
+    return name;
+  }
+  const all = balance(parts, `c-${id}`, `${id}c`, fact, backends);
+  const rules = [
+    "fib saddr type local jump mark-masquerade",
+    `fib saddr type local goto ${all}`,
+    `ip saddr @pods goto ${all}`,
+  ];
+  if (usable.length > 0) rules.push(`goto ${balance(parts, `t-${id}`, `${id}x`, fact, usable)}`);
+  parts.chains.set(name, rules);
   return name;
 }
 
@@ -158,7 +164,8 @@ function balance(
   const verdicts: string[] = [];
   for (const [i, { address, port }] of backends.entries()) {
     const suffix = `${id}-${idOf(`${address}:${port}`)}`;
-    const set = `a-${suffix}`;
+    // The timeout is in the name: a set's definition never changes.
+    const set = `a-${suffix}-${fact.affinitySeconds}`;
     const chain = `e-${suffix}`;
     parts.sets.set(
       set,
@@ -201,6 +208,7 @@ export function renderMasquerade(key: string, fact: MasqueradeFact): Rendered {
   const parts = new Parts();
   const chain = `m-${idOf(key)}`;
   const except = [...fact.except.filter(isIpv4), "224.0.0.0/4"].join(", ");
+  if (isIpv4(fact.source)) parts.elements.set(element("pods", fact.source), "");
   parts.hooks.set(chain, "{ type nat hook postrouting priority srcnat; policy accept; }");
   parts.chains.set(chain, [
     `ip saddr ${fact.source} ip daddr != { ${except} } masquerade fully-random`,

@@ -2,13 +2,16 @@
  * The Dataplane port in memory: keeps one node's facts and says where a packet for a Service goes. The memory network asks it for
  * every connection and datagram that the node or one of its pods sends, and for what arrives at the node from elsewhere.
  */
-import { cidrContains, parseCidr, parseIp } from "#machinery/ip.ts";
+import { type Cidr, cidrContains, parseCidr, parseIp } from "#machinery/ip.ts";
 import type { Clock } from "#ports/clock.ts";
 import type {
   Backend,
   Dataplane,
   DataplaneFact,
+  Direction,
+  GateFact,
   HostPortFact,
+  PolicyRule,
   Protocol,
   ServiceFact,
 } from "#ports/dataplane.ts";
@@ -34,7 +37,7 @@ export interface MemoryDataplaneOptions {
 const affinitiesMax = 65_535;
 const noticesMax = 16;
 
-type Kind = "internal" | "external";
+type Kind = "internal" | "external" | "balancer";
 interface Match {
   readonly key: string;
   readonly fact: ServiceFact;
@@ -59,6 +62,10 @@ export class MemoryDataplane implements Dataplane {
   /** "fact client" → its backend. */
   readonly #affinities = new Map<string, Affinity>();
   readonly #notices = new Set<Notices>();
+  /** "address direction" → its gate. */
+  #gates = new Map<string, GateFact>();
+  /** Where this machine's pods are. */
+  #podRanges: Cidr[] = [];
 
   constructor(options: MemoryDataplaneOptions) {
     this.#options = options;
@@ -111,9 +118,34 @@ export class MemoryDataplane implements Dataplane {
     return match === undefined ? undefined : this.#choose(match, from);
   }
 
+  /** Whether a new connection or flow may leave (`egress`) or reach (`ingress`) that pod of this machine. */
+  permits(
+    direction: Direction,
+    protocol: Protocol,
+    from: string,
+    to: string,
+    port: number,
+  ): boolean {
+    const [own, other] = direction === "ingress" ? [to, from] : [from, to];
+    const gate = this.#gates.get(`${own} ${direction}`);
+    if (gate === undefined || own === other) return true;
+    return gate.policies.some((key) => {
+      const policy = this.#facts.get(key);
+      if (policy?.type !== "policy") return false;
+      return policy.rules.some((rule) => isPeer(rule, other) && isPort(rule, protocol, to, port));
+    });
+  }
+
+  #isOwn(from: string): boolean {
+    if (from === "127.0.0.1" || this.#options.addresses.includes(from)) return true;
+    const address = parseIp(from);
+    return address !== undefined && this.#podRanges.some((range) => cidrContains(range, address));
+  }
+
   #choose({ key, fact, kind }: Match, from: string): Translation {
-    if (kind === "external" && !mayEnter(fact.sourceRanges, from)) return "dropped";
-    const localOnly = kind === "external" ? fact.externalLocal : fact.internalLocal;
+    if (kind === "balancer" && !isWithin(fact.sourceRanges, from)) return "dropped";
+    const localOnly =
+      kind === "internal" ? fact.internalLocal : fact.externalLocal && !this.#isOwn(from);
     const backends = localOnly ? fact.backends.filter(({ local }) => local) : fact.backends;
     if (backends.length === 0) return fact.backends.length === 0 ? "refused" : "dropped";
     if (fact.affinitySeconds === undefined) return placeOf(this.#draw(backends));
@@ -148,9 +180,14 @@ export class MemoryDataplane implements Dataplane {
   #index(): void {
     this.#services = new Map();
     this.#hostPorts = new Map();
+    this.#gates = new Map();
+    this.#podRanges = [];
     const own = ["127.0.0.1", ...this.#options.addresses];
     for (const [key, fact] of this.#facts) {
       if (fact.type === "service") this.#indexService(key, fact, own);
+      if (fact.type === "gate") this.#gates.set(`${fact.address} ${fact.direction}`, fact);
+      const range = fact.type === "masquerade" ? parseCidr(fact.source)?.cidr : undefined;
+      if (range !== undefined) this.#podRanges.push(range);
       if (fact.type !== "hostPort") continue;
       for (const address of anywhere(fact.hostAddress) ? own : [fact.hostAddress]) {
         this.#hostPorts.set(placeKey(fact.protocol, address, fact.hostPort), fact);
@@ -164,6 +201,7 @@ export class MemoryDataplane implements Dataplane {
     };
     for (const address of fact.addresses) put(address, fact.port, "internal");
     for (const address of fact.externalAddresses) put(address, fact.port, "external");
+    for (const address of fact.balancerAddresses) put(address, fact.port, "balancer");
     if (fact.nodePort === undefined) return;
     for (const address of own) put(address, fact.nodePort, "external");
   }
@@ -171,13 +209,30 @@ export class MemoryDataplane implements Dataplane {
 
 const placeOf = ({ address, port }: Backend): Place => ({ address, port });
 
-function mayEnter(ranges: readonly string[], from: string): boolean {
+/** No ranges: everybody. */
+function isWithin(ranges: readonly string[], from: string): boolean {
   if (ranges.length === 0) return true;
   const address = parseIp(from);
   if (address === undefined) return false;
   return ranges.some((range) => {
     const parsed = parseCidr(range);
     return parsed !== undefined && cidrContains(parsed.cidr, address);
+  });
+}
+
+function isPeer({ peers }: PolicyRule, other: string): boolean {
+  if (peers === undefined || peers.addresses.includes(other)) return true;
+  return peers.blocks.some(
+    ({ cidr, except }) =>
+      isWithin([cidr], other) && (except.length === 0 || !isWithin(except, other)),
+  );
+}
+
+function isPort({ ports }: PolicyRule, protocol: Protocol, to: string, port: number): boolean {
+  if (ports === undefined) return true;
+  return ports.some(({ protocol: own, range, at }) => {
+    if (own !== protocol || at?.includes(to) === false) return false;
+    return range === undefined || (port >= range[0] && port <= range[1]);
   });
 }
 

@@ -8,6 +8,7 @@
  */
 import type { Clock } from "#ports/clock.ts";
 import type { Crypto } from "#ports/crypto.ts";
+import type { Direction } from "#ports/dataplane.ts";
 import type { Log } from "#ports/log.ts";
 import {
   type Address,
@@ -62,6 +63,13 @@ export type Translate = (
   port: number,
   from: string,
 ) => Translation;
+export type Permits = (
+  direction: Direction,
+  protocol: "TCP" | "UDP",
+  from: string,
+  to: string,
+  port: number,
+) => boolean;
 
 /** Where a packet ends up. `entry`: the machine it reached first, if that sent it on. */
 interface Reached {
@@ -116,6 +124,13 @@ export class MemoryNetwork {
     const host = this.#hosts.get(machine);
     if (host === undefined) throw new Error(`there is no host ${machine}`);
     host.translate = translate;
+  }
+
+  /** That machine's word on what its pods may send and get. */
+  gates(machine: string, permits: Permits): void {
+    const host = this.#hosts.get(machine);
+    if (host === undefined) throw new Error(`there is no host ${machine}`);
+    host.permits = permits;
   }
 
   /** The host goes away, its pods too: listeners and connections are gone, the addresses free. */
@@ -211,10 +226,13 @@ export class Host implements Network {
   readonly machine: Host;
   /** A machine's own. */
   translate: Translate | undefined;
+  permits: Permits | undefined;
   readonly #hub: MemoryNetwork;
   readonly #outgoing = new Set<Connection>();
   /** "own port, backend" → whom it asked. */
   readonly #flows = new Map<string, { readonly host: string; readonly port: number }>();
+  /** "own port, asker": who may be answered whatever the gates say. */
+  readonly #asked = new Set<string>();
   #isGone = false;
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #sockets = new Map<
@@ -326,6 +344,14 @@ export class Host implements Network {
     return this.#endpoints.get(`${address} ${to.port}`) ?? this.#endpoints.get(`any ${to.port}`);
   }
 
+  expectAnswer(port: number, { host, port: asker }: { host: string; port: number }): void {
+    const flow = `${port} ${host} ${asker}`;
+    this.#asked.delete(flow);
+    this.#asked.add(flow);
+    const [oldest = ""] = this.#asked;
+    if (this.#asked.size > flowsMax) this.#asked.delete(oldest);
+  }
+
   /** Takes a datagram, if somebody listens for it. */
   take(address: string, port: number, bytes: Bytes, from: { host: string; port: number }): void {
     const got = this.#sockets.get(`${address} ${port}`) ?? this.#sockets.get(`any ${port}`);
@@ -363,8 +389,28 @@ export class Host implements Network {
     return reached;
   }
 
-  /** Where a packet to that place goes, Services considered: by our machine first, then by the one that it reaches. */
+  /** Where a packet to that place goes, Services and gates considered. */
   #reach(
+    protocol: "TCP" | "UDP",
+    address: string,
+    port: number,
+  ): Reached | "refused" | "dropped" | undefined {
+    const reached = this.#route(protocol, address, port);
+    if (reached === undefined || typeof reached === "string") return reached;
+    return this.#mayPass(protocol, reached) ? reached : "dropped";
+  }
+
+  #mayPass(protocol: "TCP" | "UDP", { host, address, port }: Reached): boolean {
+    const isPod = (one: Host): boolean => one.machine !== one;
+    const pass = (direction: Direction, at: Host): boolean =>
+      at.machine.permits?.(direction, protocol, this.address, address, port) ?? true;
+    if (host === this) return true;
+    if (isPod(this) && !pass("egress", this)) return false;
+    return !isPod(host) || host.machine === this || pass("ingress", host);
+  }
+
+  /** By our machine first, then by the one that it reaches. */
+  #route(
     protocol: "TCP" | "UDP",
     address: string,
     port: number,
@@ -462,7 +508,10 @@ export class Host implements Network {
   #deliver(bytes: Bytes, port: number, to: { readonly host: string; readonly port: number }): void {
     const [address] = this.#hub.resolve(to.host);
     if (address === undefined) return;
-    const reached = this.#reach("UDP", address, to.port);
+    const isAnswer = this.#asked.has(`${port} ${address} ${to.port}`);
+    const reached = isAnswer
+      ? this.#route("UDP", address, to.port)
+      : this.#reach("UDP", address, to.port);
     if (reached === undefined || typeof reached === "string") return;
     const { host, entry = host } = reached;
     if (this.#hub.linkBetween(this, entry).isCut || this.#hub.linkBetween(entry, host).isCut)
@@ -475,6 +524,7 @@ export class Host implements Network {
       if (this.#flows.size > flowsMax) this.#flows.delete(oldest);
     }
     const from = isLoopback(reached.address) ? "127.0.0.1" : this.address;
+    host.expectAnswer(reached.port, { host: from, port });
     host.take(reached.address, reached.port, bytes, { host: from, port });
   }
 }

@@ -108,7 +108,8 @@ export function answerList(served: ServedResource, result: ListResult, form: For
   }
   if (as !== undefined)
     return answerPlain(200, partialMetadataList(objects(), metadata, as.version), form);
-  const head = { kind: `${served.resource.kind}List`, apiVersion: served.apiVersion, metadata };
+  const kind = served.resource.facts.listKind ?? `${served.resource.kind}List`;
+  const head = { kind, apiVersion: served.apiVersion, metadata };
   if (form.direct || format !== "json" || pretty)
     return answerPlain(200, { ...head, items: objects() }, form);
   return splicedList(served, result, head);

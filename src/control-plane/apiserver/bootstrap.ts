@@ -1,10 +1,12 @@
 /**
- * Bootstrap: what every cluster has: its first namespaces, the bootstrap roles and bindings, the system's priority classes, the CA for
- * extension servers, and Service default/kubernetes with the endpoints of this server, which is put right whenever somebody changes it.
+ * Bootstrap: what every cluster has: its first namespaces, the bootstrap roles and bindings, the system's priority classes, the range of
+ * Services' addresses, the CA for extension servers, and Service default/kubernetes with the endpoints of this server, which is put right
+ * whenever somebody changes it.
  */
 import type { ApiRequest, ApiResponse, Handler } from "#api/request.ts";
 import { isObject, type JsonObject } from "#machinery/object.ts";
 import { type Status, StatusError } from "#machinery/status-error.ts";
+import { formatTime } from "#machinery/time.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import { ensurePolicy } from "./policy-bootstrap.ts";
@@ -18,6 +20,8 @@ export interface BootstrapOptions {
   readonly kinds: ReadonlySet<string>;
   readonly firstAddress: string;
   readonly family: "IPv4" | "IPv6";
+  /** Of the Services' addresses. */
+  readonly serviceCidr: string;
   readonly clientCa: () => string;
 }
 
@@ -72,8 +76,44 @@ export class Bootstrap {
     const free = "For system pods that must run, on whichever node.";
     const cluster = priorityClass("system-cluster-critical", systemPriority, free);
     await this.#ensure(priorityId, priority, cluster);
+    await this.#serviceCidr();
     await this.#clientCa();
     this.#done = true;
+  }
+
+  /** Upstream: made once and never changed, whatever the server is told later; it is Ready unless somebody says otherwise. */
+  async #serviceCidr(): Promise<void> {
+    const path = "/apis/networking.k8s.io/v1/servicecidrs";
+    const { serviceCidr, clock, kinds } = this.#options;
+    if (!kinds.has("networking.k8s.io/v1/servicecidrs")) return;
+    const metadata = { name: serviceName };
+    const spec = { cidrs: [serviceCidr] };
+    await this.#ensure("networking.k8s.io/v1/servicecidrs", path, { metadata, spec });
+    const found = await this.#request("GET", `${path}/${serviceName}`);
+    const object = found.content.type === "object" ? found.content.object : undefined;
+    const { spec: stored, status } = (object ?? {}) as JsonObject;
+    const ranges = isObject(stored) ? stored.cidrs : undefined;
+    const conditions = isObject(status) ? status.conditions : undefined;
+    if (Array.isArray(conditions) && conditions.length > 0) return;
+    if (!Array.isArray(ranges) || ranges.length !== 1 || ranges[0] !== serviceCidr) return;
+    const ready = {
+      type: "Ready",
+      status: "True",
+      reason: "",
+      message: "Kubernetes default Service CIDR is ready",
+      lastTransitionTime: formatTime(clock.now()),
+    };
+    const patch = { status: { conditions: [ready] } };
+    const answer = await this.#options.handler({
+      method: "PATCH",
+      path: `${path}/${serviceName}/status`,
+      query: [["fieldManager", manager]],
+      headers: { "content-type": "application/merge-patch+json" },
+      body: { object: patch },
+      gone: never,
+      direct: true,
+    });
+    if (answer.status >= 300) throw failed(answer);
   }
 
   async #clientCa(): Promise<void> {

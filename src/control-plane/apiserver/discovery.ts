@@ -2,6 +2,8 @@
 import { groupOrder, type ResourceFacts } from "#api/facts.ts";
 import type { ApiResponse } from "#api/request.ts";
 import { encodeBase64 } from "#machinery/base64.ts";
+import { compareVersions } from "#machinery/gvk.ts";
+import type { ObjectSchema } from "#machinery/schema.ts";
 import type { Crypto } from "#ports/crypto.ts";
 import { answerPlain } from "./answer.ts";
 import type { ChainContext } from "./chain.ts";
@@ -13,6 +15,8 @@ import { queryValue } from "./request-info.ts";
 export interface ServedFacts {
   readonly facts: ResourceFacts;
   readonly subresources: ResourceFacts["subresources"];
+  /** Of a custom resource: the generated facts know no schema of it. */
+  readonly schema?: ObjectSchema;
 }
 
 interface Group {
@@ -32,7 +36,8 @@ function grouped(served: readonly ServedFacts[]): Group[] {
   };
   const versionRank = (group: string, version: string): number => {
     const known = groupOrder.find((one) => one.group === group)?.versions ?? [];
-    return known.findIndex((one) => one.version === version);
+    const at = known.findIndex((one) => one.version === version);
+    return at === -1 ? known.length : at;
   };
   for (const one of served) {
     const { group, version } = one.facts;
@@ -43,11 +48,11 @@ function grouped(served: readonly ServedFacts[]): Group[] {
     else list.push(one);
   }
   return [...groups]
-    .sort(([a], [b]) => rank(a) - rank(b))
+    .sort(([a], [b]) => rank(a) - rank(b) || (a < b ? -1 : 1))
     .map(([name, versions]) => ({
       name,
       versions: [...versions]
-        .sort(([a], [b]) => versionRank(name, a) - versionRank(name, b))
+        .sort(([a], [b]) => versionRank(name, a) - versionRank(name, b) || compareVersions(a, b))
         .map(([version, resources]) => ({
           version,
           resources: resources.sort((a, b) => (a.facts.plural < b.facts.plural ? -1 : 1)),
@@ -137,13 +142,15 @@ const allowsAggregated = ({ kind, group, version }: Conversion): boolean =>
   kind === "APIGroupDiscoveryList" && group === "apidiscovery.k8s.io" && version === "v2";
 
 export class Discovery {
-  readonly #groups: readonly Group[];
+  #groups: readonly Group[];
+  readonly #builtIn: readonly ServedFacts[];
   readonly #crypto: Crypto;
   readonly #address: () => string | undefined;
   /** By path: encoded once, with its ETag. */
   readonly #aggregated = new Map<string, { bytes: Uint8Array; tag: string; object: object }>();
 
   constructor(served: readonly ServedFacts[], crypto: Crypto, address: () => string | undefined) {
+    this.#builtIn = served;
     this.#groups = grouped(served);
     this.#crypto = crypto;
     this.#address = address;
@@ -152,6 +159,12 @@ export class Discovery {
   /** Every group version and its resources, for OpenAPI. */
   get groups(): readonly Group[] {
     return this.#groups;
+  }
+
+  /** What is served besides the built-in kinds, from now on. */
+  setCustom(custom: readonly ServedFacts[]): void {
+    this.#groups = grouped([...this.#builtIn, ...custom]);
+    this.#aggregated.clear();
   }
 
   paths(): string[] {

@@ -22,6 +22,7 @@ const notSpec: ReadonlySet<string> = new Set(["apiVersion", "kind", "metadata", 
 /** Which fields the way in by which somebody writes does not touch. Undefined: it may touch all. */
 function untouched(resource: Resource, subresource: string): FieldSet | undefined {
   const window = windowOf(resource, subresource);
+  if (window?.copy === "status") return setOfPaths(["spec", "status.certificate"].map(fieldPath));
   if (window !== undefined) {
     const spec = resource.schema.fields.get("spec")?.schema;
     const others = spec?.type === "object" ? [...spec.fields.keys()] : [];
@@ -37,7 +38,11 @@ function untouched(resource: Resource, subresource: string): FieldSet | undefine
 }
 
 export interface ManagerWrite {
-  readonly served: { readonly resource: Resource; readonly link: VersionLink | undefined };
+  readonly served: {
+    readonly resource: Resource;
+    readonly link: VersionLink | undefined;
+    readonly siblings?: ReadonlyMap<string, Resource> | undefined;
+  };
   readonly old: ApiObject | undefined;
   readonly manager: string;
   readonly subresource: string;
@@ -46,7 +51,16 @@ export interface ManagerWrite {
 
 /** Entries written in the other version of a linked kind are read through the link. */
 function otherVersion(served: ManagerWrite["served"], apiVersion: string) {
-  const { link, resource } = served;
+  const { link, resource, siblings } = served;
+  const sibling = siblings?.get(apiVersion);
+  if (sibling !== undefined) {
+    const named = (name: string) => (object: JsonObject) => ({ ...object, apiVersion: name });
+    return {
+      schema: sibling.schema,
+      fromRequest: named(apiVersion),
+      toRequest: named(apiVersionOf(resource)),
+    };
+  }
   const parsed = parseApiVersion(apiVersion);
   if (link === undefined || parsed === undefined) return undefined;
   const schema = kindSchema(parsed.group, parsed.version, resource.kind);

@@ -1,67 +1,13 @@
 import { expect, test } from "vitest";
 import { MemoryNetwork } from "#adapters/memory/network.ts";
-import { unarmour } from "#adapters/memory/pem.ts";
-import { decodeWatch, remoteHandler } from "#client/remote.ts";
-import type { HttpHandler, HttpResponse, Network } from "#ports/network.ts";
+import { decodeWatch } from "#client/remote.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
-import {
-  admin,
-  apiContract,
-  ask,
-  configMap,
-  configMaps,
-  makeWorld,
-  type Transport,
-} from "./api.contract.ts";
+import { admin, apiContract, ask, configMap, configMaps, makeWorld } from "./api.contract.ts";
 import { parseTarget } from "./http-front.ts";
+import { onlyOnce, overHttp } from "./http-transport.contract.ts";
 import { rbacContract } from "./rbac.contract.ts";
 
 const never = new AbortController().signal;
-const onlyOnce = (bytes: Bytes | undefined): Source<Bytes> => {
-  let left = bytes === undefined || bytes.length === 0 ? undefined : bytes;
-  return {
-    next: () => {
-      const batch = left === undefined ? undefined : [left];
-      left = undefined;
-      return Promise.resolve(batch);
-    },
-    stop: () => {},
-  };
-};
-const bodyOf = ({ body }: HttpResponse): Source<Bytes> =>
-  body === undefined || body instanceof Uint8Array ? onlyOnce(body) : body;
-
-/** The front end and the remote transport, with nothing but a function call for a wire. */
-export const overHttp: Transport = async ({ server, clock, issue }) => {
-  let handle: HttpHandler | undefined;
-  let certificates: readonly Bytes[] = [];
-  const wire: Pick<Network, "serve" | "http"> = {
-    serve: (address, _options, handler) => {
-      handle = handler;
-      return Promise.resolve({ address, close: () => Promise.resolve() });
-    },
-    http: () => {
-      const mine = certificates;
-      return {
-        async send({ method, target, headers = {}, body, signal = never }) {
-          if (handle === undefined) throw new Error("nobody listens");
-          const peer = { address: "192.0.2.7", certificates: mine };
-          const sent = body === undefined ? {} : { body };
-          const answer = await handle({ method, target, headers, gone: signal, peer, ...sent });
-          return { ...answer, body: bodyOf(answer), trailers: Promise.resolve({}) };
-        },
-        close: () => {},
-      };
-    },
-  };
-  await server.serveHttp(wire as Network, { host: "api", port: 443 });
-  return async (user) => {
-    certificates = unarmour("CERTIFICATE", await issue(user));
-    const address = { host: "api", port: 443 };
-    return remoteHandler(wire as Network, clock, address, { version: 1, timeoutMs: 30_000 })
-      .handler;
-  };
-};
 
 apiContract("over HTTP", overHttp);
 rbacContract("over HTTP", overHttp);

@@ -9,6 +9,7 @@ interface Target {
   readonly group: string;
   readonly version: string;
   readonly kind: string;
+  readonly listKind?: string;
 }
 
 const queryParameters: Readonly<Record<string, readonly string[]>> = {
@@ -64,6 +65,8 @@ const patchTypes = [
   "application/merge-patch+json",
   "application/strategic-merge-patch+json",
 ];
+/** Upstream: kubectl reads here that custom resources know no strategic merge. */
+const customPatchTypes = patchTypes.filter((name) => !name.includes("strategic"));
 const jsonAndYaml = ["application/json", "application/yaml"];
 
 /** The method's word in the path, the action's in the extension. */
@@ -84,20 +87,32 @@ const single: Readonly<Record<string, Operation>> = {
   create: { method: "post", action: "post" },
 };
 
-function schemaOf(target: Target, dialect: Dialect): Json {
+/** How a kind's schema is named; kinds that the generated facts do not know are named by who defines them. */
+type NameOf = (target: Target) => string | undefined;
+
+function schemaOf(target: Target, dialect: Dialect, nameOf: NameOf): Json {
+  const name = nameOf(target);
+  if (name !== undefined) return reference(name, dialect);
   const schema = kindSchema(target.group, target.version, target.kind);
   return schema === undefined ? { type: "object" } : reference(schema.name, dialect);
 }
 
-function operationJson(operation: Operation, target: Target, dialect: Dialect): Json {
+function operationJson(
+  operation: Operation,
+  target: Target,
+  dialect: Dialect,
+  nameOf: NameOf,
+): Json {
   const { action } = operation;
   const { group, version, kind } = target;
   const parameters = (queryParameters[action] ?? []).map((name) => parameter(name, dialect));
-  const listed = action === "list" ? { ...target, kind: `${kind}List` } : target;
-  const schema = schemaOf(listed, dialect);
+  const listKind = target.listKind ?? `${kind}List`;
+  const listed = action === "list" ? { ...target, kind: listKind } : target;
+  const schema = schemaOf(listed, dialect, nameOf);
   const hasBody = action === "post" || action === "put" || action === "patch";
-  const body = action === "patch" ? { type: "object" } : schemaOf(target, dialect);
-  const types = action === "patch" ? patchTypes : jsonAndYaml;
+  const body = action === "patch" ? { type: "object" } : schemaOf(target, dialect, nameOf);
+  const patches = nameOf(target) === undefined ? patchTypes : customPatchTypes;
+  const types = action === "patch" ? patches : jsonAndYaml;
   const base = {
     operationId: `${action}${kind}${version}${group}`,
     "x-kubernetes-action": action,
@@ -130,11 +145,14 @@ function pathItem(
   target: Target,
   names: readonly string[],
   dialect: Dialect,
+  nameOf: NameOf,
 ): Json {
   const item: Json = {};
   for (const verb of verbs) {
     const operation = Object.hasOwn(table, verb) ? table[verb] : undefined;
-    if (operation !== undefined) item[operation.method] = operationJson(operation, target, dialect);
+    if (operation !== undefined) {
+      item[operation.method] = operationJson(operation, target, dialect, nameOf);
+    }
   }
   const shape = { type: "string", uniqueItems: true };
   const parameters = names.map((name) => ({
@@ -146,7 +164,19 @@ function pathItem(
   return parameters.length === 0 ? item : { ...item, parameters };
 }
 
-export function resourcePaths({ facts, subresources }: ServedFacts, dialect: Dialect): Json {
+/** The kind itself and its list, of a custom resource. */
+function customNames({ facts, schema }: ServedFacts): NameOf {
+  return ({ group, version, kind }) => {
+    if (schema === undefined || group !== facts.group || version !== facts.version)
+      return undefined;
+    if (kind === facts.kind) return schema.name;
+    return kind === (facts.listKind ?? `${facts.kind}List`) ? `${schema.name}List` : undefined;
+  };
+}
+
+export function resourcePaths(served: ServedFacts, dialect: Dialect): Json {
+  const { facts, subresources } = served;
+  const nameOf = customNames(served);
   const { group, version, plural, namespaced, verbs } = facts;
   const root = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
   const all = namespaced ? `${root}/namespaces/{namespace}/${plural}` : `${root}/${plural}`;
@@ -154,12 +184,14 @@ export function resourcePaths({ facts, subresources }: ServedFacts, dialect: Dia
   const outer = namespaced ? ["namespace"] : [];
   const paths: Json = {};
   if (namespaced && verbs.includes("list"))
-    paths[`${root}/${plural}`] = pathItem(["list"], collection, facts, [], dialect);
-  paths[all] = pathItem(verbs, collection, facts, outer, dialect);
+    paths[`${root}/${plural}`] = pathItem(["list"], collection, facts, [], dialect, nameOf);
+  paths[all] = pathItem(verbs, collection, facts, outer, dialect, nameOf);
   const named = verbs.filter((verb) => verb !== "create");
   if (named.some((verb) => verb in single))
-    paths[one] = pathItem(named, single, facts, ["name", ...outer], dialect);
-  for (const sub of subresources)
-    paths[`${one}/${sub.name}`] = pathItem(sub.verbs, single, sub, ["name", ...outer], dialect);
+    paths[one] = pathItem(named, single, facts, ["name", ...outer], dialect, nameOf);
+  for (const sub of subresources) {
+    const parameters = ["name", ...outer];
+    paths[`${one}/${sub.name}`] = pathItem(sub.verbs, single, sub, parameters, dialect, nameOf);
+  }
   return paths;
 }

@@ -288,7 +288,8 @@ const answered = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 function server(): (accept?: string, tag?: string) => Promise<ApiResponse | undefined> {
   const crypto = memoryCrypto(seededRandom(1));
   const served = builtInResources.map(({ facts }) => offeredFacts(facts));
-  const openApi = new OpenApi(new Discovery(served, crypto, () => undefined).groups, crypto);
+  const discovery = new Discovery(served, crypto, () => undefined);
+  const openApi = new OpenApi(() => discovery.groups, crypto);
   return (accept, tag) => {
     const request = {
       method: "GET",

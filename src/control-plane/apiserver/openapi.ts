@@ -107,6 +107,27 @@ class Schemas {
     this.add(schema);
   }
 
+  /** A custom resource and its list, as the definition has it. */
+  addCustom(schema: ObjectSchema, facts: ServedFacts["facts"]): void {
+    const { group, version, kind } = facts;
+    const own = schema.custom?.openApi(this.#dialect) ?? {};
+    const groupKind = "x-kubernetes-group-version-kind";
+    this.made[schema.name] = { ...own, [groupKind]: [{ group, kind, version }] };
+    for (const name of [objectMeta, listMeta]) this.add(typeSchema(name));
+    const listKind = facts.listKind ?? `${kind}List`;
+    this.made[`${schema.name}List`] = {
+      type: "object",
+      required: ["items"],
+      properties: {
+        apiVersion: { type: "string" },
+        items: { type: "array", items: reference(schema.name, this.#dialect) },
+        kind: { type: "string" },
+        metadata: reference(listMeta, this.#dialect),
+      },
+      [groupKind]: [{ group, kind: listKind, version }],
+    };
+  }
+
   finish(): Record<string, Json> {
     for (let schema = this.#waiting.pop(); schema !== undefined; schema = this.#waiting.pop())
       this.made[schema.name] = this.#make(schema);
@@ -133,12 +154,16 @@ class Schemas {
   }
 }
 
+const objectMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+const listMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 const metaTypes = ["DeleteOptions", "Status", "APIResourceList", "WatchEvent"].map(
   (name) => `io.k8s.apimachinery.pkg.apis.meta.v1.${name}`,
 );
 
-function addResource(schemas: Schemas, { facts, subresources }: ServedFacts): void {
+function addResource(schemas: Schemas, served: ServedFacts): void {
+  const { facts, subresources, schema: own } = served;
   const { group, version, kind } = facts;
+  if (own?.custom !== undefined) schemas.addCustom(own, facts);
   const add = (one: { group: string; version: string; kind: string }): void => {
     const schema = kindSchema(one.group, one.version, one.kind);
     if (schema !== undefined) {
@@ -182,15 +207,22 @@ const upperHex = (bytes: Bytes): string =>
   [...bytes].map((byte) => byte.toString(16).padStart(2, "0").toUpperCase()).join("");
 
 export class OpenApi {
-  readonly #groups: Discovery["groups"];
+  readonly #groups: () => Discovery["groups"];
   readonly #crypto: Crypto;
   #index: { bytes: Bytes; tag: string } | undefined;
   #v2Json: { bytes: Bytes; tag: string } | undefined;
   #v2Protobuf: Bytes | undefined;
 
-  constructor(groups: Discovery["groups"], crypto: Crypto) {
+  constructor(groups: () => Discovery["groups"], crypto: Crypto) {
     this.#groups = groups;
     this.#crypto = crypto;
+  }
+
+  /** Kinds came or went: what was made is no longer true. */
+  forget(): void {
+    this.#index = undefined;
+    this.#v2Json = undefined;
+    this.#v2Protobuf = undefined;
   }
 
   /** Undefined: not a path of OpenAPI. */
@@ -200,7 +232,7 @@ export class OpenApi {
     if (path === "/openapi/v3") return answer(context, this.#indexOf(), "application/json");
     const match = /^\/openapi\/v3\/(.+)$/.exec(path);
     if (match?.[1] === undefined) return undefined;
-    for (const { name, versions } of this.#groups) {
+    for (const { name, versions } of this.#groups()) {
       for (const { version, resources } of versions) {
         if (pathOf(name, version) !== match[1]) continue;
         const tag = this.#hash(name, version, resources);
@@ -213,15 +245,20 @@ export class OpenApi {
 
   /** What the document is made of, without making it. */
   #hash(group: string, version: string, resources: readonly ServedFacts[]): string {
+    const told = resources.map(({ facts, subresources, schema }) => [
+      facts,
+      subresources,
+      schema?.custom?.openApi("v3"),
+    ]);
     return upperHex(
-      this.#crypto.digest(encodeJson([serverVersion.gitVersion, group, version, resources])),
+      this.#crypto.digest(encodeJson([serverVersion.gitVersion, group, version, told])),
     );
   }
 
   #indexOf(): { bytes: Bytes; tag: string } {
     if (this.#index !== undefined) return this.#index;
     const paths: Json = {};
-    for (const { name, versions } of this.#groups) {
+    for (const { name, versions } of this.#groups()) {
       for (const { version, resources } of versions) {
         const path = pathOf(name, version);
         const hash = this.#hash(name, version, resources);
@@ -256,7 +293,7 @@ export class OpenApi {
   }
 
   #documentV2(): Json {
-    const resources = this.#groups.flatMap(({ versions }) =>
+    const resources = this.#groups().flatMap(({ versions }) =>
       versions.flatMap((one) => one.resources),
     );
     const schemas = new Schemas("v2");

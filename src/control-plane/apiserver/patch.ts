@@ -28,10 +28,15 @@ const patchTypes = {
 } as const;
 export type PatchType = (typeof patchTypes)[keyof typeof patchTypes];
 
-export function patchTypeOf(request: ApiRequest): PatchType {
+/** Upstream: the schemas of custom resources have no merge keys, so there is no strategic merge patch of them. */
+export function patchTypeOf(request: ApiRequest, schema: ObjectSchema | undefined): PatchType {
   const name = (request.headers["content-type"] ?? "").split(";")[0]?.trim() ?? "";
-  if (Object.hasOwn(patchTypes, name)) return patchTypes[name as keyof typeof patchTypes];
-  throw unsupportedBody(Object.keys(patchTypes).join(", "));
+  const offered = Object.entries(patchTypes).filter(
+    ([, type]) => type !== "strategic" || schema?.custom === undefined,
+  );
+  const found = offered.find(([mediaType]) => mediaType === name);
+  if (found !== undefined) return found[1];
+  throw unsupportedBody(offered.map(([mediaType]) => mediaType).join(", "));
 }
 
 export interface Patch {

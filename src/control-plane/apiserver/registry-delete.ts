@@ -183,12 +183,15 @@ async function deleteOnce(
   const object = old.thaw();
   const grace = beginGrace(registry, object, options);
   if (grace === "pending") return { shown: { stored: old }, ended: false };
+  const { clock } = registry.parts;
+  if (object.metadata.deletionTimestamp === undefined)
+    registry.resource.strategy.prepareForDelete?.(object, { now: clock.now() });
   const present = object.metadata.finalizers ?? [];
   const finalizers = collectorFinalizers(registry, object, options);
   const held = finalizers.length > 0;
   if (!sameSet(present, finalizers)) object.metadata.finalizers = finalizers;
   if (grace.graceful || held || !sameSet(present, finalizers)) {
-    if (!grace.graceful && held) markAsDeleting(object, registry.parts.clock.now());
+    if (!grace.graceful && held) markAsDeleting(object, clock.now());
     if (grace.graceful || held) {
       if (scope.dryRun) return { shown: { wouldBe: object }, ended: !held };
       const stored = await registry.replace(old, object);

@@ -143,7 +143,7 @@ export class Registry {
         if ((await this.current(scope.namespace, name)) !== undefined) throw this.#exists(name);
         return { wouldBe: this.#show(scope, canonical(resource, object)) };
       }
-      const result = await this.#put(key, object, 0);
+      const result = await this.#put(key, canonical(resource, object), 0);
       if ("conflict" in result) throw this.#exists(name, generateBase, result.current);
       done = true;
       return { stored: result };
@@ -169,13 +169,15 @@ export class Registry {
     const { group, version } = served;
     const requestVersion = { group, version };
     const warn = (message: string): void => void warnings.push(message);
-    return { now: this.parts.clock.now(), user: user.name, subresource, requestVersion, warn };
+    const now = this.parts.clock.now();
+    return { now, user: user.name, requester: user, subresource, requestVersion, warn };
   }
 
   #validateMeta(object: ApiObject): FieldError[] {
     const { namespaced, strategy } = this.resource;
-    const nameFormat = strategy.nameFormat ?? "subdomain";
-    return validateObjectMeta(object.metadata, { namespaced, nameFormat });
+    const { nameFormat = "subdomain", nameProblems } = strategy;
+    const own = nameProblems === undefined ? {} : { nameProblems };
+    return validateObjectMeta(object.metadata, { namespaced, nameFormat, ...own });
   }
 
   refuseIf(errors: readonly FieldError[], name: string): void {
@@ -252,15 +254,14 @@ export class Registry {
     await this.parts.admission.validate(request);
   }
 
-  /** Writes if the key's revision is `ifModified`. The object's canonical form becomes the cached object. */
+  /** Writes if the key's revision is `ifModified`. `form` is canonical and becomes the cached object. */
   async #put(
     key: string,
-    object: ApiObject,
+    form: ApiObject,
     ifModified: number,
   ): Promise<StoredObject | { readonly conflict: true; readonly current?: KeyValue }> {
     const { store, mirror, lease } = this.parts;
-    delete object.metadata.resourceVersion;
-    const form = canonical(this.resource, object);
+    delete form.metadata.resourceVersion;
     const value = encodeForStore(form);
     const leaseId = await lease?.current();
     this.cache.draft(value, form);
@@ -281,7 +282,10 @@ export class Registry {
 
   /** Writes a state of an existing object; undefined: somebody else was faster, look again. */
   async replace(old: StoredObject, object: ApiObject): Promise<StoredObject | undefined> {
-    const result = await this.#put(old.key, object, old.revision);
+    return await this.#replaceBy(old, canonical(this.resource, object));
+  }
+  async #replaceBy(old: StoredObject, form: ApiObject): Promise<StoredObject | undefined> {
+    const result = await this.#put(old.key, form, old.revision);
     return "conflict" in result ? undefined : result;
   }
 
@@ -356,7 +360,7 @@ export class Registry {
         return { wouldBe: this.#show(scope, next) };
       }
       if (isNoChange(next, before)) return { stored: old };
-      const stored = await this.replace(old, next);
+      const stored = await this.#replaceBy(old, next);
       if (stored === undefined) return this.#lost(ask, pinned);
       done = true;
       return { stored };

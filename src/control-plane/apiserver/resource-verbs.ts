@@ -187,8 +187,10 @@ export async function handleCreate(
 function rulesOf(served: ServedResource, subresource: string, retries: boolean): UpdateRules {
   const { resource } = served.registry;
   const window = windowOf(resource, subresource);
-  if (window !== undefined) return windowRules(resource, window.copy);
-  return subresource === "status" ? statusRules(resource, retries) : objectRules(resource, retries);
+  if (window !== undefined && window.copy !== "status") return windowRules(resource, window.copy);
+  return subresource === "status" || window !== undefined
+    ? statusRules(resource, retries)
+    : objectRules(resource, retries);
 }
 
 /** Whether creating by this request is allowed to the user as well. */
@@ -235,7 +237,7 @@ export async function handlePatch(
 ): Promise<ApiResponse> {
   needNamespace(context, served);
   const { request, info, warnings } = context;
-  const type = patchTypeOf(request);
+  const type = patchTypeOf(request, served.resource.schema);
   const form = formOf(context, world.now());
   const options = writeOptions(request, type === "apply");
   const patch = readPatch(request, type, options.fieldValidation);

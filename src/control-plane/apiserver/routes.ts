@@ -81,6 +81,7 @@ function verb(
       return handleWatch(context, served, world);
     case "create":
       if (named) throw notAllowed();
+      if (served.isEnding) throw endingDefinition(info.verb);
       return handleCreate(context, served, world);
     case "update":
       if (!named) throw notAllowed();
@@ -96,6 +97,13 @@ function verb(
       throw notAllowed();
   }
 }
+
+const endingDefinition = (verb: string): StatusError =>
+  new StatusError(
+    405,
+    "MethodNotAllowed",
+    `${verb} not allowed while custom resource definition is terminating`,
+  );
 
 /** The object itself, seen through /status or a window. */
 function objectView(

@@ -2,11 +2,19 @@
 
 import { kindSchema } from "#api/facts.ts";
 import type { ApiResponse } from "#api/request.ts";
+import type { Resource, ScalePaths } from "#api/resource.ts";
 import { invalid } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
-import { cloneJson, deepFreeze } from "#machinery/object.ts";
+import {
+  cloneJson,
+  deepFreeze,
+  getKey,
+  isObject,
+  type JsonObject,
+  setKey,
+} from "#machinery/object.ts";
 import { formatRequirements, type LabelSelector, requirementsOf } from "#machinery/selector.ts";
-import { invalidObject, StatusError } from "#machinery/status-error.ts";
+import { internalError, invalidObject, StatusError } from "#machinery/status-error.ts";
 import { answerPlain, formOf } from "./answer.ts";
 import { readBody, writeOptions } from "./body.ts";
 import type { ChainContext } from "./chain.ts";
@@ -43,17 +51,69 @@ function selectorText(selector: Scalable["spec"]["selector"]): string {
   return formatRequirements(requirementsOf(asSelector) ?? []);
 }
 
-function scaleOf(object: ApiObject): Scale {
-  const { metadata, spec, status } = object as Scalable;
+interface Figures {
+  readonly replicas: number | undefined;
+  readonly observed: number;
+  readonly selector: string;
+}
+
+function readAt(object: ApiObject, steps: readonly string[]): unknown {
+  let at: unknown = object;
+  for (const step of steps) at = isObject(at) ? getKey(at, step) : undefined;
+  return at;
+}
+
+/** Of a custom resource, whose definition says where they stand. */
+function figuresAt(object: ApiObject, paths: ScalePaths): Figures {
+  const { specReplicas, statusReplicas, labelSelector } = paths;
+  const replicas = readAt(object, specReplicas);
+  if (typeof replicas !== "number") {
+    const path = JSON.stringify(`.${specReplicas.join(".")}`);
+    throw internalError(`the spec replicas field ${path} does not exist`);
+  }
+  const observed = readAt(object, statusReplicas);
+  const selector = labelSelector === undefined ? undefined : readAt(object, labelSelector);
+  return {
+    replicas,
+    observed: typeof observed === "number" ? observed : 0,
+    selector: typeof selector === "string" ? selector : "",
+  };
+}
+
+function figuresOf(object: ApiObject, { scale }: Resource): Figures {
+  if (scale !== undefined) return figuresAt(object, scale);
+  const { spec, status } = object as Scalable;
+  const selector = selectorText(spec.selector);
+  return { replicas: spec.replicas, observed: status?.replicas ?? 0, selector };
+}
+
+/** In place. */
+function setReplicas(object: ApiObject, resource: Resource, replicas: number): void {
+  const steps = resource.scale?.specReplicas ?? ["spec", "replicas"];
+  let at = object as unknown as JsonObject;
+  for (const step of steps.slice(0, -1)) {
+    const next = getKey(at, step);
+    if (isObject(next)) at = next;
+    else {
+      const made: JsonObject = {};
+      setKey(at, step, made);
+      at = made;
+    }
+  }
+  setKey(at, steps.at(-1) ?? "", replicas);
+}
+
+function scaleOf(object: ApiObject, resource: Resource): Scale {
+  const { metadata } = object;
+  const { replicas, observed, selector } = figuresOf(object, resource);
   const { name, namespace, uid, resourceVersion, creationTimestamp } = metadata;
   const defined = { name, namespace, uid, resourceVersion, creationTimestamp };
-  const selector = selectorText(spec.selector);
   return {
     kind: "Scale",
     apiVersion: "autoscaling/v1",
     metadata: JSON.parse(JSON.stringify(defined)) as ApiObject["metadata"],
-    spec: spec.replicas === undefined ? {} : { replicas: spec.replicas },
-    status: { replicas: status?.replicas ?? 0, ...(selector === "" ? {} : { selector }) },
+    spec: replicas === undefined ? {} : { replicas },
+    status: { replicas: observed, ...(selector === "" ? {} : { selector }) },
   };
 }
 
@@ -69,12 +129,13 @@ export async function handleScale(
     case "get": {
       const version = queryValue(request, "resourceVersion") ?? "";
       const stored = await getObject(served.registry, info.namespace, info.name, version);
-      return answerPlain(200, scaleOf(stored.object), form);
+      return answerPlain(200, scaleOf(served.objectOf(stored), served.resource), form);
     }
     case "update":
     case "patch": {
       const written = await rescale(context, served, world);
-      return answerPlain(200, deepFreeze(scaleOf(served.objectOfWritten(written))), form);
+      const scale = scaleOf(served.objectOfWritten(written), served.resource);
+      return answerPlain(200, deepFreeze(scale), form);
     }
     default:
       throw notAllowed();
@@ -90,7 +151,7 @@ function asker(context: ChainContext): (current: Scale) => Scale {
     const scale = readBody(request, expected, fieldValidation, warnings) as Scale;
     return () => scale;
   }
-  const type = patchTypeOf(request);
+  const type = patchTypeOf(request, undefined);
   const { fieldValidation } = writeOptions(request, type === "apply");
   const patch = readPatch(request, type, fieldValidation);
   if (type === "apply")
@@ -108,23 +169,23 @@ async function rescale(context: ChainContext, served: ServedResource, world: Ver
   const options = writeOptions(context.request);
   const ask = asker(context);
   const scope = scopeOf(context, served, options.dryRun);
+  const { resource } = served.registry;
   const { written } = await served.registry.update(scope, {
     name,
     allowCreate: undefined,
-    rules: windowRules(served.registry.resource, (into, from) => {
-      const { replicas } = (from as Scalable).spec;
-      (into as Scalable).spec.replicas = replicas ?? 0;
+    rules: windowRules(resource, (into, from) => {
+      setReplicas(into, resource, figuresOf(from, resource).replicas ?? 0);
     }),
     make: (old) => {
       if (old === undefined) throw new Error("a scale is never created");
-      const scale = ask(scaleOf(old));
+      const scale = ask(scaleOf(old, served.resource));
       const replicas = scale.spec.replicas ?? 0;
       if (replicas < 0) {
         const error = invalid("spec.replicas", replicas, "must be greater than or equal to 0");
         throw invalidObject(kind, name, [error]);
       }
-      const next = cloneJson(old) as Scalable;
-      next.spec.replicas = replicas;
+      const next = cloneJson(old);
+      setReplicas(next, served.resource, replicas);
       const { uid, resourceVersion } = scale.metadata;
       if (uid !== undefined) next.metadata.uid = uid;
       if ((resourceVersion ?? "") === "") delete next.metadata.resourceVersion;

@@ -14,8 +14,18 @@ export class ServedResource {
   readonly link: VersionLink | undefined;
   /** Names the version in caches. */
   readonly id: string;
+  /** Of a custom resource: its definition's versions, by apiVersion. */
+  readonly siblings: ReadonlyMap<string, Resource> | undefined;
+  /** The definition is being deleted: nothing new is created. */
+  isEnding = false;
 
-  constructor(resource: Resource, registry: Registry, link: VersionLink | undefined) {
+  constructor(
+    resource: Resource,
+    registry: Registry,
+    link: VersionLink | undefined,
+    siblings?: ReadonlyMap<string, Resource>,
+  ) {
+    this.siblings = siblings;
     this.resource = resource;
     this.registry = registry;
     this.link = link;

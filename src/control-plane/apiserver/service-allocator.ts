@@ -133,6 +133,10 @@ export class ServiceAllocator {
     return this.#address(1);
   }
 
+  get range(): string {
+    return formatCidr(this.#cidr);
+  }
+
   #address(index: number): string {
     const address = nthAddress(this.#cidr, index);
     if (address === undefined) throw new Error(`there is no address ${index} in the service CIDR`);

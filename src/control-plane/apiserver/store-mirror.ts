@@ -13,11 +13,20 @@ const rootTo = "/registry0";
 const loadPageKeys = 1000;
 const retryMsMax = 5000;
 
+/** A cache that is being filled while the others follow: what happens meanwhile waits. */
+interface Joining {
+  readonly cache: WatchCache;
+  readonly missed: StoreEvent[];
+  /** The watch broke: what was missed is not known. */
+  broken: boolean;
+}
+
 export class StoreMirror {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #caches = new Map<string, WatchCache>();
+  readonly #joining = new Set<Joining>();
   #revision = 0;
   #waiting: { revision: number; done: () => void }[] = [];
   #source: Source<StoreEvent> | undefined;
@@ -45,8 +54,34 @@ export class StoreMirror {
     this.#caches.set(cache.prefix, cache);
   }
 
+  /** While running: fills the cache and lets it follow. One of the same prefix ends as this one takes its place. */
+  async join(cache: WatchCache): Promise<void> {
+    while (!this.#stopped) {
+      const joining: Joining = { cache, missed: [], broken: false };
+      this.#joining.add(joining);
+      try {
+        const revision = await this.#store.revision();
+        await this.reached(revision);
+        if (!(await this.#fill(cache, revision)) || joining.broken) continue;
+        for (const event of joining.missed) if (event.revision > revision) cache.apply(event);
+        this.#caches.get(cache.prefix)?.close();
+        this.#caches.set(cache.prefix, cache);
+        return;
+      } finally {
+        this.#joining.delete(joining);
+      }
+    }
+  }
+
+  /** The kind is no longer served: its watches end. */
+  leave(cache: WatchCache): void {
+    if (this.#caches.get(cache.prefix) === cache) this.#caches.delete(cache.prefix);
+    cache.close();
+  }
+
   /** Reads what there is, then follows. Resolves when every cache is full. */
   async start(): Promise<void> {
+    for (const joining of this.#joining) joining.broken = true;
     for (;;) {
       const revision = await this.#store.revision();
       const source = await this.#load(revision);
@@ -96,20 +131,24 @@ export class StoreMirror {
   }
 
   async #load(revision: number): Promise<Source<StoreEvent> | "compacted"> {
-    for (const cache of this.#caches.values()) {
-      cache.reset(revision);
-      let from = cache.prefix;
-      const to = `${cache.prefix.slice(0, -1)}0`;
-      for (;;) {
-        const page = await this.#store.range(from, to, { at: revision, limit: loadPageKeys });
-        if (page === "compacted" || page === "future") return "compacted";
-        for (const item of page.items) cache.load(item);
-        const last = page.items.at(-1);
-        if (page.remaining === 0 || last === undefined) break;
-        from = `${last.key}\0`;
-      }
-    }
+    for (const cache of this.#caches.values())
+      if (!(await this.#fill(cache, revision))) return "compacted";
     return this.#store.watch(rootFrom, rootTo, revision);
+  }
+
+  /** False: that revision cannot be read any more. */
+  async #fill(cache: WatchCache, revision: number): Promise<boolean> {
+    cache.reset(revision);
+    let from = cache.prefix;
+    const to = `${cache.prefix.slice(0, -1)}0`;
+    for (;;) {
+      const page = await this.#store.range(from, to, { at: revision, limit: loadPageKeys });
+      if (page === "compacted" || page === "future") return false;
+      for (const item of page.items) cache.load(item);
+      const last = page.items.at(-1);
+      if (page.remaining === 0 || last === undefined) return true;
+      from = `${last.key}\0`;
+    }
   }
 
   async #follow(source: Source<StoreEvent>): Promise<void> {
@@ -147,6 +186,8 @@ export class StoreMirror {
       revision = Math.max(revision, event.revision);
       const key = event.now?.key ?? event.before?.key;
       if (key === undefined) continue;
+      for (const { cache, missed } of this.#joining)
+        if (key.startsWith(cache.prefix)) missed.push(event);
       const cache = this.#cacheOf(key);
       if (cache === undefined) continue;
       cache.apply(event);

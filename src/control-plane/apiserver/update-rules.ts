@@ -56,7 +56,7 @@ export function statusRules(resource: Resource, retries: boolean): UpdateRules {
       assignOrDelete(object.metadata, { managedFields, labels, annotations, resourceVersion });
       strategy.prepareForStatusUpdate?.(object, old, context);
     },
-    validate: (object, old) => strategy.validateStatusUpdate?.(object, old) ?? [],
+    validate: (object, old, context) => strategy.validateStatusUpdate?.(object, old, context) ?? [],
   };
 }
 

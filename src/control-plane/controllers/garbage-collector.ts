@@ -112,6 +112,7 @@ class Collector implements Running {
     const deletable = oncePerResource(
       kinds.filter((kind) => needed.every((verb) => kind.verbs.includes(verb))),
     ).filter((kind) => !ignored.has(idOf(kind)));
+    if (failed.size === 0) this.#forgetAllBut(deletable);
     for (const kind of deletable) if (!this.#monitored.has(idOf(kind))) this.#monitor(kind);
     await Promise.all([...this.#monitored.values()].map((informer) => informer.synced));
     if (this.#workers.length === 0 && !this.#stopped) {
@@ -122,6 +123,18 @@ class Collector implements Running {
       );
     }
     if (failed.size > 0) this.#later(discoveryRetryMs);
+  }
+  /** Kinds whose definitions are gone have no objects any more; a version that is gone is watched as another. */
+  #forgetAllBut(served: readonly DiscoveredKind[]): void {
+    const versions = new Map(served.map((kind) => [idOf(kind), kind.version]));
+    for (const [id, informer] of this.#monitored) {
+      const version = versions.get(id);
+      if (version === informer.kind.version) continue;
+      this.#monitored.delete(id);
+      if (version === undefined)
+        for (const object of informer.list()) this.#gone(object.metadata.uid);
+      this.#world.informers.drop(informer.kind);
+    }
   }
   #monitor(kind: DiscoveredKind): void {
     const informer: Informer<ApiObject> = this.#world.informers.get(kind);

@@ -59,6 +59,7 @@ export async function createObject(
   object: AnyObject,
   fail: (error: StatusError) => Error = (error) => error,
   operation = "created",
+  silent = false,
 ): Promise<AnyObject> {
   const { session, flags } = given;
   const access = await session.access();
@@ -95,7 +96,7 @@ export async function createObject(
         body: made,
       },
     );
-    results.tell(asGoPrints(created), operation);
+    if (!silent) results.tell(asGoPrints(created), operation);
     return created;
   } catch (error) {
     throw error instanceof StatusError ? fail(error) : error;

@@ -166,4 +166,39 @@ export const kubectlCommands: readonly Listed[] = [
     summary: "Modify certificate resources",
     load: async () => (await import("#kubectl/auth.ts")).certificateCommand,
   },
+  {
+    name: "run",
+    summary: "Run a particular image on the cluster",
+    load: async () => (await import("#kubectl/run.ts")).runCommand,
+  },
+  {
+    name: "exec",
+    summary: "Execute a command in a container",
+    load: async () => (await import("#kubectl/exec.ts")).execCommand,
+  },
+  {
+    name: "attach",
+    summary: "Attach to a running container",
+    load: async () => (await import("#kubectl/exec.ts")).attachCommand,
+  },
+  {
+    name: "cp",
+    summary: "Copy files and directories to and from containers",
+    load: async () => (await import("#kubectl/cp.ts")).cpCommand,
+  },
+  {
+    name: "port-forward",
+    summary: "Forward one or more local ports to a pod",
+    load: async () => (await import("#kubectl/port-forward.ts")).portForwardCommand,
+  },
+  {
+    name: "proxy",
+    summary: "Run a proxy to the Kubernetes API server",
+    load: async () => (await import("#kubectl/proxy.ts")).proxyCommand,
+  },
+  {
+    name: "debug",
+    summary: "Create debugging sessions for troubleshooting workloads and nodes",
+    load: async () => (await import("#kubectl/debug.ts")).debugCommand,
+  },
 ];

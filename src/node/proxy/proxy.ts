@@ -1,21 +1,26 @@
 /**
- * Proxy: keeps the node's dataplane true to the Services and to the host ports of its Pods: reads Services, EndpointSlices and this
- * node's Pods, writes dataplane facts, nothing else.
+ * Proxy: keeps the node's dataplane true to the Services, to the host ports of its Pods and to the NetworkPolicies: reads Services,
+ * EndpointSlices, this node's Pods, and policies with what they select; writes dataplane facts, nothing else.
  * Changes that arrive while the kernel is being told are gathered and told together.
  */
 import type { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
 import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
+import type { EventRecorder } from "#client/events.ts";
 import type { Informer, Informers } from "#client/informer.ts";
 import { type ApiObject, keyOf } from "#machinery/meta.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Dataplane, DataplaneFact } from "#ports/dataplane.ts";
 import type { Log } from "#ports/log.ts";
+import type { Network } from "#ports/network.ts";
+import { Claims } from "./claims.ts";
 import { hostPortFacts } from "./host-ports.ts";
+import { dnsServiceKey, type Policies, watchPolicies } from "./policies.ts";
 import { serviceFacts, serviceNameLabel } from "./service-facts.ts";
 
 const retryMsMin = 1000;
 const retryMsMax = 30_000;
+const policiesSource = "policies";
 
 export interface ProxyOptions {
   readonly nodeName: string;
@@ -23,6 +28,10 @@ export interface ProxyOptions {
   /** The Pods of this node. */
   readonly pods: Informer<Pod>;
   readonly dataplane: Dataplane;
+  /** The machine's, and its own addresses there: what load balancers want of it is held. */
+  readonly network: Network;
+  readonly addresses: readonly string[];
+  readonly recorder: EventRecorder;
   readonly clock: Clock;
   readonly log: Log;
   /** Facts that hold whatever the Services say: masquerading, routes, local addresses. */
@@ -34,8 +43,10 @@ export interface Proxy {
   start(): Promise<void>;
   /** Replaces the facts that do not come from Services (routes as nodes come and go). */
   setFixedFacts(facts: ReadonlyMap<string, DataplaneFact>): void;
-  stop(): void;
+  stop(): Promise<void>;
 }
+
+type Facts = ReadonlyMap<string, DataplaneFact>;
 
 const serviceOf = (slice: ApiObject): string =>
   `${slice.metadata.namespace ?? ""}/${slice.metadata.labels?.[serviceNameLabel] ?? ""}`;
@@ -46,7 +57,7 @@ export function createProxy(options: ProxyOptions): Proxy {
 
 class ServiceProxy implements Proxy {
   readonly #options: ProxyOptions;
-  /** What the kernel was told, by source: "service NAMESPACE/NAME" or "pod NAMESPACE/NAME". */
+  /** What the kernel was told, by source: "service NAMESPACE/NAME", "pod NAMESPACE/NAME" or "policies". */
   readonly #told = new Map<string, ReadonlyMap<string, DataplaneFact>>();
   readonly #dirty = new Set<string>();
   #fixed: ReadonlyMap<string, DataplaneFact>;
@@ -56,10 +67,14 @@ class ServiceProxy implements Proxy {
   #stopped = false;
   #cancelRetry: () => void = () => {};
   readonly #unsubscribe: (() => void)[] = [];
+  #policies: Policies | undefined;
+  readonly #claims: Claims;
 
   constructor(options: ProxyOptions) {
     this.#options = options;
     this.#fixed = options.fixedFacts ?? new Map();
+    const again = (key: string): void => this.#touch(`service ${key}`);
+    this.#claims = new Claims({ ...options, again });
   }
 
   async start(): Promise<void> {
@@ -67,10 +82,7 @@ class ServiceProxy implements Proxy {
     const slices = this.#options.informers.get(EndpointSlice, {
       service: (slice) => [serviceOf(slice)],
     });
-    const touch = (source: string): void => {
-      this.#dirty.add(source);
-      this.#kick();
-    };
+    const touch = (source: string): void => this.#touch(source);
     const onEach = (sourceOf: (object: ApiObject) => string) => ({
       added: (object: ApiObject) => touch(sourceOf(object)),
       updated: (object: ApiObject, old: ApiObject) => {
@@ -85,7 +97,12 @@ class ServiceProxy implements Proxy {
       slices.addHandlers(onEach((object) => `service ${serviceOf(object)}`)),
       pods.addHandlers(onEach((object) => `pod ${keyOf(object)}`)),
     );
-    await Promise.all([services.synced, slices.synced, pods.synced]);
+    const policies = watchPolicies(this.#options.informers, this.#options.nodeName, () =>
+      touch(policiesSource),
+    );
+    this.#policies = policies;
+    this.#unsubscribe.push(() => policies.stop());
+    await Promise.all([services.synced, slices.synced, pods.synced, policies.synced]);
     this.#ready = true;
     this.#heed().catch((error: unknown) => {
       this.#options.log.write("warn", "the dataplane no longer tells of disturbances", {
@@ -94,10 +111,11 @@ class ServiceProxy implements Proxy {
     });
     await this.#flush();
   }
-  stop(): void {
+  async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelRetry();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    await this.#claims.stop();
   }
   setFixedFacts(facts: ReadonlyMap<string, DataplaneFact>): void {
     this.#fixed = facts;
@@ -105,6 +123,11 @@ class ServiceProxy implements Proxy {
     this.#kick();
   }
 
+  #touch(source: string): void {
+    this.#dirty.add(source);
+    if (source === `service ${dnsServiceKey}`) this.#dirty.add(policiesSource);
+    this.#kick();
+  }
   #kick(): void {
     if (this.#ready && !this.#running && !this.#stopped) void this.#flush();
   }
@@ -139,9 +162,10 @@ class ServiceProxy implements Proxy {
     const sources = [
       ...Array.from(this.#options.informers.get(Service).list(), (one) => `service ${keyOf(one)}`),
       ...Array.from(this.#options.pods.list(), (one) => `pod ${keyOf(one)}`),
+      policiesSource,
     ];
     for (const source of sources) {
-      const facts = this.#factsOf(source);
+      const facts = await this.#factsOf(source);
       this.#told.set(source, facts);
       for (const [key, fact] of facts) all.set(key, fact);
     }
@@ -149,9 +173,11 @@ class ServiceProxy implements Proxy {
   }
   async #tellChanges(): Promise<void> {
     const changes = new Map<string, DataplaneFact | undefined>();
-    for (const key of this.#dirty) {
+    const dirty = [...this.#dirty];
+    this.#dirty.clear();
+    for (const key of dirty) {
       const before = this.#told.get(key) ?? new Map<string, DataplaneFact>();
-      const now = this.#factsOf(key);
+      const now = await this.#factsOf(key);
       for (const old of before.keys()) if (!now.has(old)) changes.set(old, undefined);
       for (const [id, fact] of now) {
         const known = before.get(id);
@@ -161,19 +187,20 @@ class ServiceProxy implements Proxy {
       if (now.size === 0) this.#told.delete(key);
       else this.#told.set(key, now);
     }
-    this.#dirty.clear();
     if (changes.size > 0) await this.#options.dataplane.apply(changes);
   }
-  #factsOf(source: string): ReadonlyMap<string, DataplaneFact> {
+  #factsOf(source: string): Facts | Promise<Facts> {
     const { informers, nodeName, pods } = this.#options;
+    if (source === policiesSource) return this.#policies?.facts() ?? new Map();
     const [kind, key = ""] = source.split(" ");
     if (kind === "pod") {
       const pod = pods.get(key);
       return pod === undefined ? new Map() : hostPortFacts(pod);
     }
     const service = informers.get(Service).get(key);
-    if (service === undefined) return new Map();
-    return serviceFacts(service, informers.get(EndpointSlice).byIndex("service", key), nodeName);
+    const slices = informers.get(EndpointSlice).byIndex("service", key);
+    const facts = service === undefined ? new Map() : serviceFacts(service, slices, nodeName);
+    return this.#claims.settle(key, service, slices, facts);
   }
 
   /** Someone flushed or changed our part of the kernel: say everything again. */

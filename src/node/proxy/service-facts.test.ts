@@ -101,7 +101,8 @@ test("node port, external addresses, policies and affinity carry over", () => {
   ];
   expect(only(serviceFacts(service(spec, { loadBalancer: { ingress } }), [], "n1"))).toMatchObject({
     nodePort: 30_080,
-    externalAddresses: ["192.0.2.9", "192.0.2.10"],
+    externalAddresses: ["192.0.2.9"],
+    balancerAddresses: ["192.0.2.10"],
     externalLocal: true,
     internalLocal: true,
     affinitySeconds: 10_800,
