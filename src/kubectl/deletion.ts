@@ -1,6 +1,6 @@
 /** Deleting objects and waiting until they are gone. */
 import { isStatus } from "#machinery/status-error.ts";
-import { fullName, resourcePath } from "./discovery.ts";
+import { resourcePath } from "./discovery.ts";
 import { CommandError } from "./errors.ts";
 import { metaOf, textAt } from "./objects.ts";
 import type { Query } from "./rest.ts";
@@ -71,7 +71,7 @@ export async function waitGone(
     timeoutMs > 0 ? session.around.clock.after(timeoutMs, () => abort.abort()) : () => {};
   const late = (): CommandError =>
     new CommandError(
-      `timed out waiting for the condition on ${fullName(target.resource)}/${target.name}`,
+      `timed out waiting for the condition on ${target.resource.plural}/${target.name}`,
     );
   const isGone = (object: object, type: string): boolean => {
     const found = metaOf(object as Record<string, unknown>);

@@ -340,7 +340,12 @@ async function taint(given: Invocation): Promise<void> {
   if (flags.switch("all") && flags.text("selector") !== "") {
     throw new CommandError("setting 'all' parameter with a non empty selector is prohibited");
   }
-  const parsed = specs.map(parseTaint);
+  let parsed: ReturnType<typeof parseTaint>[];
+  try {
+    parsed = specs.map(parseTaint);
+  } catch (error) {
+    throw usageFailure(given, asError(error).message);
+  }
   const results = new Results(given);
   await eachObject(await findObjects(given, resources), async (one) => {
     const before = (one.object as unknown as Node).spec.taints ?? [];

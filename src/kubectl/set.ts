@@ -200,9 +200,6 @@ async function setEnv(given: Invocation): Promise<void> {
       values.set(name, value);
   }
   const source = await sourceOf(given);
-  if (values.size + removals.size === 0 && source === undefined && !flags.switch("list")) {
-    throw new CommandError("at least one environment variable must be provided");
-  }
   const chosen = wildcard(flags.text("containers") || "*");
   await changeEach(
     given,
@@ -236,8 +233,7 @@ function listVariables(
   containers: readonly Container[],
 ): void {
   for (const { name, env = [] } of containers) {
-    const kind = kindOf(object).toLowerCase();
-    session.out(`# ${kind}s ${nameOf(object)}, container ${name}\n`);
+    session.out(`# ${kindOf(object)} ${nameOf(object)}, container ${name}\n`);
     for (const one of env) {
       if (one.valueFrom === undefined) session.out(`${one.name}=${one.value ?? ""}\n`);
       else {

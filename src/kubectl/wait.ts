@@ -3,7 +3,7 @@
 import type { JsonObject } from "#machinery/object.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import type { Invocation, KubectlCommand } from "./command.ts";
-import { fullName, resourcePath } from "./discovery.ts";
+import { resourcePath } from "./discovery.ts";
 import { asError, CommandError, ExitError, ManyErrors } from "./errors.ts";
 import { duration, text, toggle } from "./flags.ts";
 import { type JsonPath, parseJsonPath, relaxedPath, valueText } from "./jsonpath.ts";
@@ -115,7 +115,7 @@ class Waiter {
     const { resource, namespace, name } = target;
     const rest = await session.rest();
     const path = resourcePath(resource, namespace);
-    const title = `${fullName(resource)}/${name}`;
+    const title = `${resource.plural}/${name}`;
     const query = [["fieldSelector", `metadata.name=${name}`]] as const;
     const uid = metaOf(target.object).uid;
     let last = target.object;
