@@ -12,6 +12,7 @@ const components = [
   "node/proxy",
   "node/image",
   "addons/dns",
+  "addons/ingress",
 ];
 const boxes = [...base, "control-plane/store", "control-plane/apiserver", ...components];
 const mayImport: Readonly<Record<string, readonly string[]>> = {
@@ -27,6 +28,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "adapters/nodejs": ["ports", "machinery"],
   "adapters/containerd": ["ports", "machinery"],
   "adapters/linux": ["ports", "machinery"],
+  "adapters/http-proxy": ["ports", "machinery"],
   "adapters/memory": ["ports", "machinery"],
   simulation: [...boxes, "cluster", "adapters/memory"],
   main: [
@@ -37,6 +39,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "adapters/nodejs",
     "adapters/containerd",
     "adapters/linux",
+    "adapters/http-proxy",
     "adapters/memory",
   ],
 };

@@ -21,6 +21,7 @@ import type { Random } from "#ports/random.ts";
 import type { Storage } from "#ports/storage.ts";
 import type { Store } from "#ports/store.ts";
 import { provideDnsService } from "./dns-service.ts";
+import { provideIngressClass } from "./ingress-class.ts";
 
 export interface ControlPlaneOptions {
   readonly storage: Storage;
@@ -108,10 +109,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const reach = (await options.transport?.(apiServer)) ?? as;
   const componentClient = (name: string): Client =>
     createClient(reach(name), { userAgent: shortName(name) });
-  await provideDnsService(
-    createClient(apiServer.as(serverUser), { userAgent: "wherry" }),
-    options.serviceCidr,
-  );
+  const own = createClient(apiServer.as(serverUser), { userAgent: "wherry" });
+  await provideDnsService(own, options.serviceCidr);
+  await provideIngressClass(own);
   const compaction = startCompaction(
     store,
     clock,

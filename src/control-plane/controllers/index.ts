@@ -16,6 +16,7 @@ import { deploymentController } from "./deployment.ts";
 import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
 import { garbageCollector } from "./garbage-collector.ts";
+import { ingressStatusController } from "./ingress-status.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
@@ -39,6 +40,7 @@ export const controllers: readonly Controller[] = [
   endpointSliceController,
   endpointsController,
   serviceLoadBalancerController,
+  ingressStatusController,
   podGcController,
   garbageCollector,
 ];

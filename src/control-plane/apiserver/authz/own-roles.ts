@@ -19,6 +19,10 @@ export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
     "list,watch networking.k8s.io ingresses,ingressclasses",
     "create,patch,update core,events.k8s.io events",
   ],
+  "wherry:ingress-status": [
+    "get,list,watch networking.k8s.io ingresses,ingressclasses",
+    "update networking.k8s.io ingresses/status",
+  ],
   // The proxies enforce NetworkPolicies.
   "wherry:network-policy": [
     "list,watch core pods,namespaces",
@@ -36,6 +40,7 @@ export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
 export const ownClusterRoleHolders: Readonly<Record<string, readonly string[]>> = {
   "wherry:dns": dnsHolders,
   "wherry:ingress": ingressHolders,
+  "wherry:ingress-status": ["ServiceAccount kube-system/ingress-status-controller"],
   "wherry:network-policy": ["User system:kube-proxy", "Group system:nodes"],
   "wherry:node-proxier": ["Group system:nodes"],
 };
