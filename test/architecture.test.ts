@@ -13,6 +13,7 @@ const components = [
   "node/image",
   "addons/dns",
   "addons/ingress",
+  "addons/provisioner",
 ];
 const boxes = [...base, "control-plane/store", "control-plane/apiserver", ...components];
 const mayImport: Readonly<Record<string, readonly string[]>> = {

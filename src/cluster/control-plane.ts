@@ -22,6 +22,7 @@ import type { Storage } from "#ports/storage.ts";
 import type { Store } from "#ports/store.ts";
 import { provideDnsService } from "./dns-service.ts";
 import { provideIngressClass } from "./ingress-class.ts";
+import { provisionerAccount, startProvisioning } from "./provisioning.ts";
 
 export interface ControlPlaneOptions {
   readonly storage: Storage;
@@ -34,6 +35,8 @@ export interface ControlPlaneOptions {
   readonly domain: string;
   /** PEM of the authority that signs clients' certificates. */
   readonly authority: string;
+  /** Its private key: what the cluster's own signers issue certificates with. Undefined: someone else signs. */
+  readonly authorityKey?: string;
   readonly serviceAccountKey: { readonly privateKey: string; readonly publicKey: string };
   readonly nodeProxy?: NodeProxy;
   readonly controllers?: Partial<ControllerSettings>;
@@ -87,6 +90,7 @@ export function apiServerNames(serviceCidr: string, domain: string): string[] {
 
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { storage, clock, random, crypto, log, serviceAccountKey, nodeProxy } = options;
+  const { authorityKey } = options;
   const store = await openStore({ storage, clock, log: log.child("store") });
   const apiServer = await createApiServer({
     store,
@@ -109,9 +113,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const reach = (await options.transport?.(apiServer)) ?? as;
   const componentClient = (name: string): Client =>
     createClient(reach(name), { userAgent: shortName(name) });
-  const own = createClient(apiServer.as(serverUser), { userAgent: "wherry" });
-  await provideDnsService(own, options.serviceCidr);
-  await provideIngressClass(own);
+  const server = createClient(apiServer.as(serverUser), { userAgent: "wherry" });
+  await provideDnsService(server, options.serviceCidr);
+  await provideIngressClass(server);
   const compaction = startCompaction(
     store,
     clock,
@@ -123,7 +127,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     clock,
     random: random.fork("controllers"),
     log: log.child("controllers"),
-    settings: { clusterCidr: options.podCidr, rootCa: options.authority, ...options.controllers },
+    settings: {
+      clusterCidr: options.podCidr,
+      rootCa: options.authority,
+      ...(authorityKey === undefined
+        ? {}
+        : { signer: { crypto, certificate: options.authority, privateKey: authorityKey } }),
+      ...options.controllers,
+    },
   });
   const schedulerClient = componentClient("system:kube-scheduler");
   const schedulerInformers = createInformers(schedulerClient, {
@@ -138,13 +149,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     random: random.fork("scheduler"),
     log: log.child("scheduler"),
   });
+  const provisioning = await startProvisioning(server, componentClient(provisionerAccount), {
+    clock,
+    random: random.fork("provisioner"),
+    log: log.child("provisioner"),
+  });
   return {
     apiServer,
     store,
     as,
     clientFor,
     async stop() {
-      await Promise.all([scheduler.stop(), controllers.stop()]);
+      await Promise.all([scheduler.stop(), controllers.stop(), provisioning.stop()]);
       schedulerInformers.stop();
       compaction();
       await apiServer.close(stopGraceMs);

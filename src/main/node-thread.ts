@@ -3,8 +3,10 @@
  * containerd when it is told to, runs when it is told that the API server answers, and reaches that by its socket as a node far away
  * would. Pods outlive it.
  */
+
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { systemClock } from "#adapters/nodejs/clock.ts";
@@ -165,6 +167,7 @@ async function run(
     serviceCidr: settings.serviceCidr,
     setPodCidrs: machine.setPodCidrs,
     rootDirectory: paths.kubelet,
+    localVolumesDirectory: join(paths.data, "volumes"),
     logsDirectory: paths.podLogs,
     ...(isFirst ? { logLinksDirectory: "/var/log/containers" } : {}),
     cgroupRoot: paths.cgroupRoot === "/" ? "/kubepods" : `${paths.cgroupRoot}/kubepods`,

@@ -118,6 +118,16 @@ export function hostContract(make: () => Promise<HostUnderTest>): void {
   );
 
   test(
+    "sets a mode that no umask cuts",
+    given(async ({ host, directory }) => {
+      await host.makeDirectory(`${directory}/open`, 0o777);
+      await host.setMode(`${directory}/open`, 0o777);
+      expect((await host.stat(`${directory}/open`))?.mode).toBe(0o777);
+      await expect(host.setMode(`${directory}/none`, 0o777)).rejects.toThrow("ENOENT");
+    }),
+  );
+
+  test(
     "measures what files take",
     given(async ({ host, directory }) => {
       await host.write(`${directory}/big`, new Uint8Array(100_000), { mode: 0o600 });

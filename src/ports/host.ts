@@ -69,6 +69,8 @@ export interface Host {
     gid: number,
     options: { readonly recursive: boolean; readonly mode?: number },
   ): Promise<void>;
+  /** Exactly this mode, whatever the umask. */
+  setMode(path: string, mode: number): Promise<void>;
   /** With everything below; fine if it is not there; rejects at a mount point instead of crossing it. */
   remove(path: string): Promise<void>;
   /** A batch (of file names, perhaps empty strings) whenever something changed at the file or in the directory; starts at once, even if the path is not there yet. */

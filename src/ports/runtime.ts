@@ -34,6 +34,8 @@ export interface SandboxConfig {
   readonly annotations: Text;
   readonly cgroupParent: string;
   readonly sysctls?: Text;
+  /** Which of the runtime's configured handlers runs it; absent: the default one. */
+  readonly runtimeHandler?: string;
   readonly security: SandboxSecurity;
 }
 export interface SandboxSecurity {

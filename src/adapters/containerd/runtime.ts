@@ -168,7 +168,7 @@ class ContainerdRuntime implements Runtime {
   async runSandbox(config: Parameters<Runtime["runSandbox"]>[0]): Promise<string> {
     const reply = await this.#call<{ podSandboxId?: string }>(
       "RuntimeService/RunPodSandbox",
-      { config: sandboxMessage(config), runtimeHandler: "" },
+      { config: sandboxMessage(config), runtimeHandler: config.runtimeHandler ?? "" },
       sandboxMsMax,
     );
     return reply.podSandboxId ?? "";

@@ -279,6 +279,7 @@ export async function linuxHost(): Promise<Host> {
     },
     rename: (from, to) => rename(from, to),
     setOwner,
+    setMode: chmod,
     remove: async (path) => {
       const facts = await orUndefined(lstat(path));
       if (facts === undefined) return;

@@ -154,6 +154,12 @@ export class MemoryHost implements Host {
     }
   }
 
+  async setMode(path: string, mode: number): Promise<void> {
+    const node = this.#files.find(path, true)?.node;
+    if (node === undefined) throw new FileError("ENOENT", path);
+    node.mode = mode;
+  }
+
   changes(path: string) {
     return this.#files.changes(path);
   }

@@ -240,6 +240,12 @@ export class SimulatedRuntime implements Runtime {
         `failed to reserve sandbox name "${config.name}_${config.namespace}_${config.uid}_${config.attempt}": name is reserved for "${same.id}"`,
       );
     }
+    if (config.runtimeHandler !== undefined && config.runtimeHandler !== "runc") {
+      throw new RuntimeError(
+        "failed",
+        `failed to get sandbox runtime: no runtime for "${config.runtimeHandler}" is configured`,
+      );
+    }
     const fault = this.faults.sandbox?.(config);
     if (fault !== undefined) throw new RuntimeError("failed", fault);
     const id = this.#newId();

@@ -4,6 +4,7 @@ import { createInformers, type Informers } from "#client/informer.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import type { Random } from "#ports/random.ts";
+import { certificateController } from "./certificates.ts";
 import { clusterRoleAggregationController } from "./clusterrole-aggregation.ts";
 import {
   type Controller,
@@ -12,36 +13,61 @@ import {
   defaultSettings,
   type Running,
 } from "./controller.ts";
+import { daemonSetController } from "./daemonset.ts";
 import { deploymentController } from "./deployment.ts";
 import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
+import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
 import { ingressStatusController } from "./ingress-status.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
+import { persistentVolumeBinder } from "./persistent-volume-binder.ts";
+import { persistentVolumeClaimBinder } from "./persistent-volume-claim-binder.ts";
 import { podGcController } from "./pod-gc.ts";
 import { replicaSetController } from "./replicaset.ts";
+import { replicationController } from "./replicationcontroller.ts";
+import { resourceQuotaController } from "./resourcequota.ts";
 import { rootCaCertPublisher } from "./root-ca-cert-publisher.ts";
 import { serviceLoadBalancerController } from "./service-load-balancer.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
+import { statefulSetController } from "./statefulset.ts";
+import {
+  pvcProtectionController,
+  pvProtectionController,
+  vacProtectionController,
+} from "./storage-protection.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
+import { tokenCleanerController } from "./token-cleaner.ts";
 
 export const controllers: readonly Controller[] = [
   serviceAccountController,
   rootCaCertPublisher,
   clusterRoleAggregationController,
+  certificateController,
+  tokenCleanerController,
   namespaceController,
   nodeIpamController,
   nodeLifecycleController,
   taintEvictionController,
   replicaSetController,
+  replicationController,
   deploymentController,
+  statefulSetController,
+  daemonSetController,
   endpointSliceController,
   endpointsController,
   serviceLoadBalancerController,
   ingressStatusController,
+  persistentVolumeClaimBinder,
+  persistentVolumeBinder,
+  pvcProtectionController,
+  pvProtectionController,
+  vacProtectionController,
+  ephemeralVolumeController,
   podGcController,
+  resourceQuotaController,
   garbageCollector,
 ];
 

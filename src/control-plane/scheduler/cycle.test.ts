@@ -64,6 +64,12 @@ class World implements SchedulerView {
   imageNodes(image: string) {
     return this.picture.imageNodes(image);
   }
+  memory<T extends object>(_plugin: string, make: () => T): T {
+    return make();
+  }
+  waitFor(): Promise<never> {
+    return Promise.reject(new Error("nothing changes here"));
+  }
   constructor(nodes: readonly Stored<Node>[]) {
     for (const one of nodes) this.picture.setNode(one);
   }

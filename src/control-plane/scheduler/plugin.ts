@@ -40,6 +40,18 @@ export interface SchedulerView {
   cache<T extends ApiObject>(kind: Kind<T>): Lister<T>;
   /** How many nodes hold an image, by normalized name. */
   imageNodes(image: string): number;
+  /** What a plugin keeps from one cycle to the next: made once for each scheduler. */
+  memory<T extends object>(plugin: string, make: () => T): T;
+  /**
+   * Waits until `check`, asked now and at each change of an object of these kinds, gives something. Rejects with what it throws, when
+   * the time is over and when the scheduler stops. `what` begins the message.
+   */
+  waitFor<T>(
+    what: string,
+    kinds: readonly Kind[],
+    check: () => T | undefined,
+    msMax: number,
+  ): Promise<T>;
 }
 
 /** What happened in the cluster, as far as it can make a rejected Pod fit. */
@@ -50,6 +62,12 @@ export type ClusterEvent =
   /** An assigned Pod was changed, or ended, or is gone: then `pod` is undefined. */
   | { readonly on: "podUpdated"; readonly pod: Stored<Pod>; readonly old: Stored<Pod> }
   | { readonly on: "podRemoved"; readonly old: Stored<Pod> }
+  /** A claim, a volume, a class or what is known of a driver came or changed. */
+  | {
+      readonly on: "storageChanged";
+      readonly kind: Kind;
+      readonly object: Stored<ApiObject>;
+    }
   /** The waiting Pod itself was changed. */
   | { readonly on: "itselfUpdated"; readonly pod: Stored<Pod>; readonly old: Stored<Pod> };
 
@@ -82,9 +100,14 @@ export interface Plugin<S = unknown, P = unknown> {
   /** 0 … 100, unless normalize brings it there. */
   readonly score?: (pod: PodInfo, node: NodeInfo, state: P, view: SchedulerView) => number;
   readonly normalize?: (scores: number[], nodes: readonly NodeInfo[], state: P) => void;
-  readonly reserve?: (pod: PodInfo, nodeName: string) => Rejection | undefined;
-  readonly unreserve?: (pod: PodInfo, nodeName: string) => void;
-  readonly preBind?: (pod: PodInfo, nodeName: string, client: Client) => Promise<void>;
+  readonly reserve?: (pod: PodInfo, nodeName: string, view: SchedulerView) => Rejection | undefined;
+  readonly unreserve?: (pod: PodInfo, nodeName: string, view: SchedulerView) => void;
+  readonly preBind?: (
+    pod: PodInfo,
+    nodeName: string,
+    client: Client,
+    view: SchedulerView,
+  ) => Promise<void>;
   /** Exactly one plugin of a profile has it. */
   readonly bind?: (pod: PodInfo, nodeName: string, client: Client) => Promise<void>;
   /** Whether an event may make fit what this plugin rejected. Without it: nothing ever does. */

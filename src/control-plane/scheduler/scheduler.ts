@@ -6,9 +6,15 @@
  */
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
 import { Node } from "#api/core/v1/node.ts";
+import { PersistentVolume } from "#api/core/v1/persistentvolume.ts";
+import { PersistentVolumeClaim } from "#api/core/v1/persistentvolumeclaim.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
 import type { Kind } from "#api/resource.ts";
+import { CSIDriver } from "#api/storage/v1/csidriver.ts";
+import { CSINode } from "#api/storage/v1/csinode.ts";
+import { CSIStorageCapacity } from "#api/storage/v1/csistoragecapacity.ts";
+import { StorageClass } from "#api/storage/v1/storageclass.ts";
 import type { Client } from "#client/client.ts";
 import { createEventRecorder } from "#client/events.ts";
 import type { Informer, Informers } from "#client/informer.ts";
@@ -25,6 +31,7 @@ import { type ClusterEvent, isRejection, type QueuedPod, type SchedulerView } fr
 import { type PodInfo, podInfoOf } from "./pod-info.ts";
 import { defaultProfile, type Profile } from "./profile.ts";
 import { SchedulingQueue } from "./queue.ts";
+import { Waits } from "./waits.ts";
 
 export interface SchedulerOptions {
   /** Speaks as system:kube-scheduler. */
@@ -47,6 +54,15 @@ const bindingsMax = 256;
 /** Decisions go on this long before other work in the process gets its turn. */
 const sliceMsMax = 8;
 
+const storageKinds: readonly Kind[] = [
+  PersistentVolumeClaim,
+  PersistentVolume,
+  StorageClass,
+  CSINode,
+  CSIDriver,
+  CSIStorageCapacity,
+];
+
 export function startScheduler(options: SchedulerOptions): Scheduler {
   return new Loop(options).start();
 }
@@ -63,6 +79,7 @@ class Loop implements Scheduler {
   readonly #informers = new Map<string, Informer<ApiObject>>();
   readonly #view: SchedulerView;
   readonly #bindings = new Set<Promise<void>>();
+  readonly #waits: Waits;
   readonly #ends: (() => void)[] = [];
   #nextStart = 0;
   #done: Promise<void> = Promise.resolve();
@@ -81,15 +98,23 @@ class Loop implements Scheduler {
       { component: this.#profile.schedulerName },
       this.#options,
     );
-    const kinds: readonly Kind[] = [Pod, Node, Service, ReplicaSet];
+    const kinds: readonly Kind[] = [Pod, Node, Service, ReplicaSet, ...storageKinds];
     for (const kind of kinds) this.#informers.set(kind.plural, informers.get(kind));
     const picture = this.#picture;
+    const memories = new Map<string, object>();
+    this.#waits = new Waits(clock, (kind) => this.#informer(kind));
     this.#view = {
       get nodes() {
         return picture.nodes;
       },
       cache: <T extends ApiObject>(kind: Kind<T>) => this.#informer(kind),
       imageNodes: (image) => picture.imageNodes(image),
+      memory: <T extends object>(plugin: string, make: () => T) => {
+        const known = memories.get(plugin) ?? make();
+        memories.set(plugin, known);
+        return known as T;
+      },
+      waitFor: (what, asked, check, msMax) => this.#waits.until(what, asked, check, msMax),
     };
   }
   #informer<T extends ApiObject>(kind: Kind<T>): Informer<T> {
@@ -117,8 +142,15 @@ class Loop implements Scheduler {
         deleted: (pod) => this.#podGone(pod),
       }),
     );
+    for (const kind of storageKinds) this.#followStorage(kind);
     this.#done = this.#run();
     return this;
+  }
+
+  #followStorage(kind: Kind): void {
+    const tell = (object: Stored<ApiObject>) =>
+      this.#queue.happened({ on: "storageChanged", kind, object });
+    this.#ends.push(this.#informer(kind).addHandlers({ added: tell, updated: tell }));
   }
 
   #nodeUpdated(node: Stored<Node>, old: Stored<Node>): void {
@@ -174,7 +206,8 @@ class Loop implements Scheduler {
       const queued = await this.#queue.next();
       if (queued === undefined || this.#stopped) return;
       this.#cycle(queued);
-      if (this.#bindings.size >= bindingsMax) await Promise.race(this.#bindings);
+      // Those that wait for their volumes have nothing under way.
+      if (this.#bindings.size - this.#waits.size >= bindingsMax) await Promise.race(this.#bindings);
       if (clock.monotonicMs() - sliceMs < sliceMsMax) continue;
       await new Promise<void>((resolve) => clock.after(0, resolve));
       sliceMs = clock.monotonicMs();
@@ -206,8 +239,8 @@ class Loop implements Scheduler {
     this.#picture.assume(info, node.name);
     const reserved: (() => void)[] = [];
     for (const { plugin } of this.#profile.plugins) {
-      const refusal = plugin.reserve?.(info, node.name);
-      reserved.unshift(() => plugin.unreserve?.(info, node.name));
+      const refusal = plugin.reserve?.(info, node.name, this.#view);
+      reserved.unshift(() => plugin.unreserve?.(info, node.name, this.#view));
       if (!isRejection(refusal)) continue;
       this.#undo(info, reserved);
       this.#queue.reject(queued, new Set([plugin.name]));
@@ -234,7 +267,7 @@ class Loop implements Scheduler {
     const { info } = queued;
     try {
       for (const { plugin } of this.#profile.plugins)
-        await plugin.preBind?.(info, nodeName, client);
+        await plugin.preBind?.(info, nodeName, client, this.#view);
       for (const { plugin } of this.#profile.plugins) await plugin.bind?.(info, nodeName, client);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
@@ -296,6 +329,7 @@ class Loop implements Scheduler {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const end of this.#ends) end();
+    this.#waits.stop();
     this.#queue.stop();
     this.#recorder.stop();
     if ([...this.#informers.values()].every((informer) => informer.isSynced)) await this.#done;

@@ -42,7 +42,7 @@ export interface BuiltImage {
   readonly sizeBytes: number;
 }
 
-const ociArchitecture = (): string =>
+export const ociArchitecture = (): string =>
   (({ x64: "amd64", ia32: "386" }) as Record<string, string>)[process.arch] ?? process.arch;
 
 export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
@@ -82,8 +82,9 @@ async function writeBlob(work: string, content: Uint8Array): Promise<Blob> {
   return { digest: `sha256:${digest}`, sizeBytes: content.length };
 }
 
-async function writeArchive(
-  options: BuildOptions,
+/** The archive of layers whose blobs lie in `work` under their digests. */
+export async function writeArchive(
+  options: Pick<BuildOptions, "reference" | "output">,
   work: string,
   layers: readonly Layer[],
   config: ImageConfig,

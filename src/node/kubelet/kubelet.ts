@@ -3,14 +3,18 @@
  * part has a file of its own. Reads pods, Services, ConfigMaps and Secrets; writes pods' statuses, the Node, its Lease, Events.
  */
 
+import { PersistentVolume } from "#api/core/v1/persistentvolume.ts";
+import { PersistentVolumeClaim } from "#api/core/v1/persistentvolumeclaim.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import { isPhaseTerminal } from "#api/core/v1/pod-status.ts";
 import { Service } from "#api/core/v1/service.ts";
 import type { Taint } from "#api/generated/core/v1.ts";
+import { RuntimeClass } from "#api/node/v1/runtimeclass.ts";
 import type { Client } from "#client/client.ts";
 import { createEventRecorder, type EventRecorder } from "#client/events.ts";
 import { createInformer, type Informer } from "#client/informer.ts";
 import type { Stored } from "#machinery/meta.ts";
+import { isStatus } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Crypto } from "#ports/crypto.ts";
 import type { Host } from "#ports/host.ts";
@@ -23,6 +27,7 @@ import { defaultConfig, type KubeletConfig, type NodePlaces, userAgent } from ".
 import { type DnsSettings, parseResolvConf } from "./dns.ts";
 import type { EventSink } from "./events.ts";
 import { ImageManager } from "./images.ts";
+import { LocalVolumes } from "./local-volumes.ts";
 import { LogRotation } from "./log-rotation.ts";
 import { NodeAgent } from "./node-agent.ts";
 import type { NodeServices } from "./node-services.ts";
@@ -61,6 +66,8 @@ export interface KubeletOptions {
   readonly rootDirectory?: string;
   /** Default /var/log/pods */
   readonly logsDirectory?: string;
+  /** Where volumes live that the provisioner makes here; they outlive pods. Default: below rootDirectory */
+  readonly localVolumesDirectory?: string;
   /** Links for log collectors, usually /var/log/containers; without it none are made. */
   readonly logLinksDirectory?: string;
   /** Default /kubepods */
@@ -100,6 +107,16 @@ export interface Kubelet {
 /** More at once only make each start take longer. */
 const startsMax = 8;
 const stopGraceMs = 1000;
+
+/** What was asked for, unless there is none. */
+async function orNone<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (isStatus(error, "NotFound")) return undefined;
+    throw error;
+  }
+}
 
 export const createKubelet = (options: KubeletOptions): Kubelet => new NodeKubelet(options);
 
@@ -361,7 +378,10 @@ class NodeKubelet implements Kubelet {
   #newHandler(): HttpHandler | undefined {
     const { server, runtime, host, clock, crypto, log } = this.#options;
     if (server === undefined) return undefined;
+    const localVolumes =
+      this.#options.localVolumesDirectory ?? `${this.#places.root}/local-volumes`;
     return kubeletHandler({
+      localVolumes: new LocalVolumes(localVolumes, host),
       runtime,
       host,
       clock,
@@ -426,6 +446,8 @@ class NodeKubelet implements Kubelet {
       node: figures(),
       configMap: (namespace, name) => references.configMapPayload(namespace, name),
       secret: (namespace, name) => references.secretPayload(namespace, name),
+      claim: (namespace, name) => orNone(client.get(PersistentVolumeClaim, { namespace, name })),
+      persistentVolume: (name) => orNone(client.get(PersistentVolume, { name })),
       token: (pod, audience, seconds) => tokens.get(pod, audience, seconds),
     }));
     const prober = new Prober(
@@ -466,6 +488,7 @@ class NodeKubelet implements Kubelet {
         host: await this.#hostDns(),
       }),
       networkReady: () => this.#agent.networkReady,
+      runtimeHandler: async (name) => (await client.get(RuntimeClass, { name })).handler,
       claim: (id, uid) => this.#pleg.claim(id, uid),
       starting: (what, work) => starts.run(work, what === "container"),
     };

@@ -46,6 +46,8 @@ export interface NodeServices {
   services(): Promise<Iterable<Service>>;
   dns(): Promise<DnsInput>;
   networkReady(): boolean;
+  /** The handler of a RuntimeClass, by the class's name. */
+  runtimeHandler(className: string): Promise<string>;
   /** Runtime events that carry this id belong to that pod. */
   claim(id: string, podUid: string): void;
   /**

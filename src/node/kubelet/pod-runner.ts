@@ -172,11 +172,16 @@ export class PodRunner {
   ): Promise<{ readonly id: string; readonly ips: readonly string[] } | undefined> {
     const node = this.#node;
     try {
+      const { runtimeClassName } = pod.spec;
+      const handler =
+        runtimeClassName === undefined
+          ? {}
+          : { runtimeHandler: await node.runtimeHandler(runtimeClassName) };
       const cgroup = node.host.cgroup(podCgroup(node.places.cgroupRoot, pod));
       const [id] = await Promise.all([
         node.starting("sandbox", async () => {
           await cgroup.make(podCgroupLimits(pod, node.config.podPidsLimit));
-          return await node.runtime.runSandbox(config);
+          return await node.runtime.runSandbox({ ...config, ...handler });
         }),
         node.host.makeDirectory(config.logDirectory, 0o755),
       ]);

@@ -10,6 +10,7 @@ import type { Host } from "#ports/host.ts";
 import type { Log } from "#ports/log.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "#ports/network.ts";
 import type { Runtime } from "#ports/runtime.ts";
+import type { LocalVolumes } from "./local-volumes.ts";
 import { type LogOptions, readLogs } from "./logs.ts";
 import { containerNamed, type NodePod } from "./pod-spec.ts";
 import { containerIdForLogs } from "./pod-status.ts";
@@ -26,6 +27,7 @@ export interface ServerWorld {
   readonly log: Log;
   /** PEM: who signs the certificates that may come in. */
   readonly clientRoots: string;
+  readonly localVolumes: LocalVolumes;
   pods(): readonly NodePod[];
   statusOf(pod: NodePod): ReportedStatus;
   runtimeStatus(pod: NodePod): Promise<PodRuntimeStatus>;
@@ -98,6 +100,8 @@ async function route(
       return await remoteCommand(world, request, first, rest, query);
     case "portForward":
       return await portForward(world, request, rest);
+    case "localVolumes":
+      return await localVolume(world, request, rest);
     default:
       return text(404, "404 page not found\n");
   }
@@ -218,6 +222,20 @@ async function containerLogs(
       },
     },
   };
+}
+
+/** The provisioner's: POST /localVolumes/NAME makes one and answers with its path, DELETE removes it with its data. */
+async function localVolume(
+  { localVolumes }: ServerWorld,
+  { method }: HttpRequest,
+  [name = "", ...more]: readonly string[],
+): Promise<HttpResponse> {
+  const path = localVolumes.pathOf(name);
+  if (path === undefined || more.length > 0) return text(404, "404 page not found\n");
+  if (method === "POST") await localVolumes.make(path);
+  else if (method === "DELETE") await localVolumes.remove(path);
+  else return text(405, "Method Not Allowed");
+  return text(200, path);
 }
 
 interface Target {

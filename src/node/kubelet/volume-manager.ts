@@ -94,7 +94,7 @@ export class VolumeManager {
       const kind = Object.keys(volume).find((key) => key !== "name") ?? "unknown";
       throw new VolumeError(
         `no volume plugin matched: this node has none for ${kind} volumes; ` +
-          "use emptyDir, hostPath, configMap, secret, downwardAPI or projected",
+          "use emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim or ephemeral",
       );
     }
     const place = plugin.inMemory === true ? memoryVolumeDirectory : volumeDirectory;

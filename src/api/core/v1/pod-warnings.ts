@@ -319,7 +319,8 @@ function addressWarnings({ dnsConfig, hostAliases = [] }: PodSpec, path: string)
   ];
 }
 
-function warningsOf(template: Template, lead: string): string[] {
+/** `lead`: where the template stands in its object, "" or with a point at its end. */
+export function templateWarnings(template: Template, lead: string): string[] {
   const { metadata, spec } = template;
   const path = `${lead}spec`;
   const annotations = metadata?.annotations ?? {};
@@ -362,7 +363,7 @@ export const nameWarnings = (name: string, use: string): string[] => {
 export function podWarnings(pod: Pod, old: Pod | undefined): string[] {
   if (old !== undefined) return [];
   const { name = "" } = pod.metadata;
-  return [...nameWarnings(name, "the Pod's hostname"), ...warningsOf(pod, "")];
+  return [...nameWarnings(name, "the Pod's hostname"), ...templateWarnings(pod, "")];
 }
 
 interface Workload {
@@ -375,5 +376,5 @@ export function workloadWarnings(workload: Workload, old: Workload | undefined):
   if (old !== undefined && old.metadata.generation === metadata.generation) return [];
   const named =
     old === undefined ? nameWarnings(metadata.name ?? "", "Pod names and hostnames") : [];
-  return [...named, ...warningsOf(spec.template, "spec.template.")];
+  return [...named, ...templateWarnings(spec.template, "spec.template.")];
 }

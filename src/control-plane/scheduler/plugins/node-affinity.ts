@@ -1,35 +1,14 @@
 /** NodeAffinity: nodeSelector and node affinity, required and preferred. */
 import type { Node } from "#api/core/v1/node.ts";
+import {
+  compileNodeSelectorTerm,
+  type NodeMatcher,
+  requiredNode,
+} from "#api/core/v1/node-selector.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
-import type { NodeSelectorTerm } from "#api/generated/core/v1.ts";
-import { compileRequirements, requirementsOf } from "#machinery/selector.ts";
 import { definePlugin, normalizeToMax, rejectForGood } from "../plugin.ts";
 
 const mismatch = "node(s) didn't match Pod's node affinity/selector";
-
-type Matcher = (name: string, labels: Readonly<Record<string, string>> | undefined) => boolean;
-
-/** Upstream: a term without any expression matches nothing. */
-function compileTerm(term: NodeSelectorTerm): Matcher {
-  const { matchExpressions = [], matchFields = [] } = term;
-  if (matchExpressions.length === 0 && matchFields.length === 0) return () => false;
-  const onLabels = requirementsOf({ matchExpressions });
-  const onFields = requirementsOf({ matchExpressions: matchFields });
-  if (onLabels === undefined || onFields === undefined) return () => false;
-  const labelsMatch = compileRequirements(onLabels);
-  const fieldsMatch = compileRequirements(onFields);
-  return (name, labels) => labelsMatch(labels) && fieldsMatch({ "metadata.name": name });
-}
-
-/** Whether a node satisfies what the Pod requires of it. */
-export function requiredNode(pod: Pod): Matcher {
-  const wanted = Object.entries(pod.spec.nodeSelector ?? {});
-  const required = pod.spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
-  const terms = required?.nodeSelectorTerms.map(compileTerm);
-  return (name, labels) =>
-    wanted.every(([key, value]) => labels?.[key] === value) &&
-    (terms === undefined || terms.some((term) => term(name, labels)));
-}
 
 /** If every term names nodes by field: those names. */
 function namedNodes(pod: Pod): ReadonlySet<string> | undefined {
@@ -49,10 +28,10 @@ const matchesNode = (pod: Pod, node: Node): boolean =>
 
 interface Preference {
   readonly weight: number;
-  readonly matches: Matcher;
+  readonly matches: NodeMatcher;
 }
 
-export const nodeAffinity = definePlugin<Matcher, readonly Preference[]>({
+export const nodeAffinity = definePlugin<NodeMatcher, readonly Preference[]>({
   name: "NodeAffinity",
   preFilter({ pod }) {
     const affinity = pod.spec.affinity?.nodeAffinity;
@@ -71,7 +50,7 @@ export const nodeAffinity = definePlugin<Matcher, readonly Preference[]>({
     if (preferred.length === 0) return "skip";
     const state = preferred
       .filter((one) => one.weight !== 0)
-      .map(({ weight, preference }) => ({ weight, matches: compileTerm(preference) }));
+      .map(({ weight, preference }) => ({ weight, matches: compileNodeSelectorTerm(preference) }));
     return { state };
   },
   score: (_pod, node, preferences) =>

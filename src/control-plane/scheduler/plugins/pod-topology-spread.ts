@@ -5,6 +5,7 @@
  */
 
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
+import { requiredNode } from "#api/core/v1/node-selector.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
 import { hasUntolerated } from "#api/core/v1/toleration.ts";
@@ -19,7 +20,6 @@ import {
 } from "#machinery/selector.ts";
 import type { NodeInfo } from "../node-info.ts";
 import { definePlugin, reject, rejectForGood, type SchedulerView, scoreMax } from "../plugin.ts";
-import { requiredNode } from "./node-affinity.ts";
 
 const hostname = "kubernetes.io/hostname";
 const mismatch = "node(s) didn't match pod topology spread constraints";
@@ -220,6 +220,7 @@ export const podTopologySpread = definePlugin<readonly Hard[], SoftState>({
   wakes({ pod }, event) {
     if (event.on === "itselfUpdated" || event.on === "nodeAdded") return true;
     if (event.on === "nodeUpdated") return event.node.metadata.labels !== event.old.metadata.labels;
+    if (event.on === "storageChanged") return false;
     const other = event.on === "podRemoved" ? event.old : event.pod;
     return other.metadata.namespace === pod.metadata.namespace;
   },

@@ -39,10 +39,8 @@ export const emptyDir: VolumePlugin = {
       await mountTmpfs(input);
     }
     // The umask took bits away, or a fresh tmpfs has its own.
-    await host.setOwner(directory, gid ?? 0, {
-      recursive: false,
-      mode: gid === undefined ? mode : mode | 0o2000,
-    });
+    await host.setMode(directory, mode);
+    if (gid !== undefined) await host.setOwner(directory, gid, { recursive: false, mode });
     return { hostPath: directory };
   },
 };

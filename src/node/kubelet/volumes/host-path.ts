@@ -1,6 +1,7 @@
 /** hostPath: a file or directory of the host itself. */
+import type { HostPathVolumeSource } from "#api/generated/core/v1.ts";
 import type { FileFacts } from "#ports/host.ts";
-import { VolumeError, type VolumeInput, type VolumePlugin } from "./volume.ts";
+import { type MountedVolume, VolumeError, type VolumeInput, type VolumePlugin } from "./volume.ts";
 
 const wanted: Readonly<
   Record<string, { readonly type: FileFacts["type"]; readonly word: string }>
@@ -32,17 +33,20 @@ async function check(input: VolumeInput, path: string, type: string): Promise<vo
   throw new VolumeError(`hostPath type check failed: ${path} is not a ${expected.word}${what}`);
 }
 
+export async function setUpHostPath(
+  input: VolumeInput,
+  { path, type = "" }: HostPathVolumeSource,
+): Promise<MountedVolume> {
+  if (!path.startsWith("/") || path.split("/").includes("..")) {
+    throw new VolumeError(`invalid HostPath \`${path}\`: must be absolute and without ".."`);
+  }
+  if (type !== "") await check(input, path, type);
+  return { hostPath: path };
+}
+
 export const hostPath: VolumePlugin = {
   name: "host-path",
   live: false,
   handles: (volume) => volume.hostPath !== undefined,
-  async setUp(input) {
-    const path = input.volume.hostPath?.path ?? "";
-    const type = input.volume.hostPath?.type ?? "";
-    if (!path.startsWith("/") || path.split("/").includes("..")) {
-      throw new VolumeError(`invalid HostPath \`${path}\`: must be absolute and without ".."`);
-    }
-    if (type !== "") await check(input, path, type);
-    return { hostPath: path };
-  },
+  setUp: (input) => setUpHostPath(input, input.volume.hostPath ?? { path: "" }),
 };

@@ -1,5 +1,6 @@
 /** The shape of a volume plugin: how one kind of volume gets onto the host and off it again. */
-import type { Volume } from "#api/generated/core/v1.ts";
+import type { PersistentVolume, PersistentVolumeClaim, Volume } from "#api/generated/core/v1.ts";
+import type { Stored } from "#machinery/meta.ts";
 import type { Host } from "#ports/host.ts";
 import type { NodeFigures } from "../downward.ts";
 import type { NodePod } from "../pod-spec.ts";
@@ -18,6 +19,9 @@ export interface VolumeWorld {
   readonly node: NodeFigures;
   configMap(namespace: string, name: string): Promise<Payload | undefined>;
   secret(namespace: string, name: string): Promise<Payload | undefined>;
+  /** Undefined: there is none. As the API server has it now. */
+  claim(namespace: string, name: string): Promise<Stored<PersistentVolumeClaim> | undefined>;
+  persistentVolume(name: string): Promise<Stored<PersistentVolume> | undefined>;
   token(pod: NodePod, audience: string, expirationSeconds: number): Promise<Token>;
 }
 

@@ -1,0 +1,131 @@
+/**
+ * Runs specs of upstream's suite in batches: each batch is a process of its own that leaves a JUnit file, so that what has ended is kept
+ * whatever happens to the rest. Spec by spec progress comes from the suite's own reports over HTTP.
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { type Case, readJunit } from "./junit.ts";
+import { kubeconfig, reportFolder } from "./paths.ts";
+import { suiteProgram, toolProgram } from "./programs.ts";
+import { Logged, must } from "./run.ts";
+
+export interface Timeouts {
+  /** A spec that runs longer is interrupted, and has failed. */
+  readonly specMs: number;
+  /** How long an interrupted process may take to write its report. */
+  readonly graceMs: number;
+}
+export interface Progress {
+  readonly passed: boolean;
+  readonly name: string;
+}
+
+/** The specs that the binary holds, in its own spelling. */
+export async function listSpecs(): Promise<readonly string[]> {
+  const text = await must(suiteProgram, ["--list-tests"]);
+  return text
+    .split("\n")
+    .map((line) => line.replace(/^\s*\S+\.go:\d+: /, "").trim())
+    .filter((line) => line.startsWith("["));
+}
+
+/** A focus that selects exactly these specs. */
+export const focusOn = (names: readonly string[]): string =>
+  `(?:${names.map((name) => name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join("|")})$`;
+
+export async function runBatch(
+  batch: string,
+  specs: readonly string[],
+  timeouts: Timeouts,
+  onProgress: (progress: Progress) => void,
+): Promise<readonly Case[]> {
+  const reports = join(reportFolder, batch);
+  rmSync(reports, { recursive: true, force: true });
+  mkdirSync(reports, { recursive: true });
+  let touched = (): void => undefined;
+  const server = await listenForProgress((progress) => {
+    touched();
+    onProgress(progress);
+  });
+  const { port } = server.address() as AddressInfo;
+  const process_ = new Logged(
+    suiteProgram,
+    [
+      `--kubeconfig=${kubeconfig}`,
+      `--kubectl-path=${toolProgram("kubectl")}`,
+      `--report-dir=${reports}`,
+      `--progress-report-url=http://127.0.0.1:${port}/`,
+      `--ginkgo.focus=${focusOn(specs)}`,
+      "--ginkgo.timeout=24h",
+      "--ginkgo.no-color",
+      "--ginkgo.v",
+      // Neither a provider's log collection nor a wait for the system's daemons applies: there are none.
+      "--provider=skeleton",
+      "--disable-log-dump",
+      "--allowed-not-ready-nodes=-1",
+    ],
+    join(reports, "suite.log"),
+    { env: { ...process.env, KUBECONFIG: kubeconfig } },
+  );
+  const watch = new Watch(process_, timeouts);
+  touched = () => watch.touch();
+  try {
+    await process_.ended;
+  } finally {
+    watch.end();
+    server.close();
+  }
+  const report = join(reports, "junit_01.xml");
+  return existsSync(report) ? readJunit(readFileSync(report, "utf8")) : [];
+}
+
+/** Interrupts a process in which no spec ends for too long, and kills it if it does not heed that. */
+class Watch {
+  readonly #process: Logged;
+  readonly #timeouts: Timeouts;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(process_: Logged, timeouts: Timeouts) {
+    this.#process = process_;
+    this.#timeouts = timeouts;
+    this.touch();
+  }
+  touch(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#process.kill("SIGINT");
+      this.#timer = setTimeout(() => this.#process.kill("SIGKILL"), this.#timeouts.graceMs);
+    }, this.#timeouts.specMs);
+  }
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+function listenForProgress(onProgress: (progress: Progress) => void): Promise<Server> {
+  const server = createServer((request, response) => {
+    let body = "";
+    request.setEncoding("utf8").on("data", (text: string) => {
+      body += text;
+    });
+    request.on("end", () => {
+      response.end();
+      const [, word, name = ""] = /^\s*(PASSED|FAILED) ([\s\S]*)$/.exec(messageOf(body)) ?? [];
+      if (word !== undefined) onProgress({ passed: word === "PASSED", name });
+    });
+  });
+  return new Promise((resolve) => {
+    server.listen(0, "127.0.0.1", () => resolve(server));
+  });
+}
+
+function messageOf(body: string): string {
+  try {
+    const report = JSON.parse(body) as { msg?: unknown };
+    return typeof report.msg === "string" ? report.msg : "";
+  } catch {
+    return "";
+  }
+}
