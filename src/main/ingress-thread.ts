@@ -7,23 +7,16 @@ import type { HttpProxy, ProxyPort } from "#ports/http-proxy.ts";
 import type { FromIngress, IngressInput, ProxyOrder, ToIngress } from "./ingress-messages.ts";
 import { threadStream } from "./thread-log.ts";
 
+/** Where it listens, if that was asked. */
 async function perform(
   proxy: HttpProxy,
   order: ProxyOrder,
 ): Promise<{ readonly ports?: readonly ProxyPort[] }> {
-  switch (order.what) {
-    case "table":
-      await proxy.setTable(order.table);
-      return {};
-    case "backends":
-      await proxy.setBackends(order.changes);
-      return {};
-    case "listen":
-      return { ports: await proxy.listen() };
-    case "close":
-      await proxy.close(order.graceMs);
-      return {};
-  }
+  if (order.what === "listen") return { ports: await proxy.listen() };
+  if (order.what === "table") await proxy.setTable(order.table);
+  else if (order.what === "backends") await proxy.setBackends(order.changes);
+  else await proxy.close(order.graceMs);
+  return {};
 }
 
 function live(port: MessagePort): void {

@@ -9,7 +9,8 @@ import {
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Backends } from "./backends.ts";
-import { type Exchange, forward } from "./exchange.ts";
+import { type Exchange, statuses } from "./exchange.ts";
+import { forward } from "./forward.ts";
 import { type Origin, requestHeaders, responseHeaders } from "./forward-headers.ts";
 
 export interface Front {
@@ -20,7 +21,6 @@ export interface Front {
   isClosing: boolean;
 }
 
-const notFound = 404;
 /** As nginx has it. */
 const keepAliveMs = 75_000;
 const headersMsMax = 30_000;
@@ -71,7 +71,7 @@ function serve(front: Front, request: IncomingMessage, response: ServerResponse)
   });
   const backend = front.route(host, url);
   if (backend === undefined) {
-    answer(response, notFound);
+    answer(response, statuses.notFound);
     return;
   }
   const isStreamed = headers["transfer-encoding"] !== undefined;
@@ -133,7 +133,7 @@ function upgrade(front: Front, request: IncomingMessage, socket: Duplex, head: B
   socket.on("error", () => socket.destroy());
   const backend = front.route(host, url);
   if (backend === undefined) {
-    answer(response, notFound);
+    answer(response, statuses.notFound);
     return;
   }
   const origin = originOf(request.socket);

@@ -8,11 +8,11 @@ import {
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from "node:http2";
-import { forward } from "./exchange.ts";
+import { statuses } from "./exchange.ts";
+import { forward } from "./forward.ts";
 import { http2Headers, requestHeaders } from "./forward-headers.ts";
 import type { Front } from "./http1-front.ts";
 
-const notFound = 404;
 const streamsMax = 250;
 
 export function http2Front(front: Front): Http2Server {
@@ -65,7 +65,7 @@ function serve(
   const { socket } = stream.session ?? {};
   const backend = front.route(host, target);
   if (backend === undefined) {
-    refuse(stream, notFound);
+    refuse(stream, statuses.notFound);
     return;
   }
   const origin = { address: socket?.remoteAddress ?? "", tls: true, port: socket?.localPort ?? 0 };

@@ -1,7 +1,7 @@
 /** A request to a backend that speaks HTTP/2 in clear (gRPC servers): all of them share one connection, trailers included. */
 import { constants } from "node:http2";
 import type { Endpoint } from "./backends.ts";
-import { type Exchange, statusTexts } from "./exchange.ts";
+import { type Exchange, statuses } from "./exchange.ts";
 
 const headersOf = ({ method, target, headers }: Exchange): Record<string, string | string[]> => {
   const all: Record<string, string | string[]> = {
@@ -56,7 +56,7 @@ export function sendHttp2(
   });
   stream.once("response", (headers) => {
     isOver = true;
-    const status = Number(headers[":status"] ?? statusTexts.badGateway);
+    const status = headers[":status"] ?? statuses.badGateway;
     const out = exchange.respond(status, "", raw(headers), () => trailers);
     stream.pipe(out);
   });
@@ -72,7 +72,7 @@ export function sendHttp2(
     isOver = true;
     exchange.body?.unpipe(stream);
     if (isRefused && again(false)) return;
-    exchange.refuse(statusTexts.badGateway);
+    exchange.refuse(statuses.badGateway);
   };
   // Refused before it was looked at, or never connected: nothing of it was worked on.
   const wasRefused = (): boolean =>

@@ -153,7 +153,7 @@ function answerOf({ status, headers, body, raw }: Answer, client: HttpClient): H
       status,
       headers,
       upgrade: (ours) => {
-        splice(ours, raw).finally(() => client.close());
+        void splice(ours, raw).finally(() => client.close());
       },
     };
   }
