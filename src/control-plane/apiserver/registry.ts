@@ -218,6 +218,7 @@ export class Registry {
       subresource,
       namespace,
       name,
+      resource: scope.served,
       object,
       oldObject,
       user,

@@ -1,11 +1,13 @@
 /** The shape of an admission plugin, and how the list of them is run. The ordered list is in plugins.ts. */
 import type { User } from "#api/request.ts";
+import type { Resource } from "#api/resource.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { forbiddenError, type StatusError } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Random } from "#ports/random.ts";
 import type { Authorizer } from "../authz/authorizer.ts";
 import type { Reader, ResourceRef } from "../reader.ts";
+import type { CallWebhook } from "../webhook-client.ts";
 
 export type Operation = "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
 
@@ -19,6 +21,8 @@ export interface AdmissionRequest {
   readonly subresource: string;
   readonly namespace: string;
   readonly name: string;
+  /** The kind as the request speaks of it. */
+  readonly resource: Resource;
   readonly object: ApiObject | undefined;
   readonly oldObject: ApiObject | undefined;
   readonly user: User;
@@ -39,6 +43,7 @@ export interface AdmissionWorld {
     name: string,
     change: (object: ApiObject) => void,
   ) => Promise<void>;
+  readonly callWebhook: CallWebhook;
   readonly clock: Clock;
   readonly random: Random;
   /** For plugins that ask whether the user may do something besides the write itself. */
