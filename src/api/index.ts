@@ -8,6 +8,7 @@ import { DaemonSet } from "./apps/v1/daemonset.ts";
 import { Deployment } from "./apps/v1/deployment.ts";
 import { ReplicaSet } from "./apps/v1/replicaset.ts";
 import { StatefulSet } from "./apps/v1/statefulset.ts";
+import { CertificateSigningRequest } from "./certificates/v1/certificatesigningrequest.ts";
 import { Lease } from "./coordination/v1/lease.ts";
 import { ConfigMap } from "./core/v1/configmap.ts";
 import { Endpoints } from "./core/v1/endpoints.ts";
@@ -67,6 +68,7 @@ export const builtInResources: readonly Resource[] = [
   ReplicaSet,
   StatefulSet,
   EventsEvent,
+  CertificateSigningRequest,
   Lease,
   EndpointSlice,
   Ingress,

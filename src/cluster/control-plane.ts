@@ -34,6 +34,8 @@ export interface ControlPlaneOptions {
   readonly domain: string;
   /** PEM of the authority that signs clients' certificates. */
   readonly authority: string;
+  /** Its private key: what the cluster's own signers issue certificates with. Undefined: someone else signs. */
+  readonly authorityKey?: string;
   readonly serviceAccountKey: { readonly privateKey: string; readonly publicKey: string };
   readonly nodeProxy?: NodeProxy;
   readonly controllers?: Partial<ControllerSettings>;
@@ -87,6 +89,7 @@ export function apiServerNames(serviceCidr: string, domain: string): string[] {
 
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { storage, clock, random, crypto, log, serviceAccountKey, nodeProxy } = options;
+  const { authorityKey } = options;
   const store = await openStore({ storage, clock, log: log.child("store") });
   const apiServer = await createApiServer({
     store,
@@ -122,7 +125,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     clock,
     random: random.fork("controllers"),
     log: log.child("controllers"),
-    settings: { clusterCidr: options.podCidr, rootCa: options.authority, ...options.controllers },
+    settings: {
+      clusterCidr: options.podCidr,
+      rootCa: options.authority,
+      ...(authorityKey === undefined
+        ? {}
+        : { signer: { crypto, certificate: options.authority, privateKey: authorityKey } }),
+      ...options.controllers,
+    },
   });
   const schedulerClient = componentClient("system:kube-scheduler");
   const schedulerInformers = createInformers(schedulerClient, {

@@ -169,7 +169,8 @@ export class Registry {
     const { group, version } = served;
     const requestVersion = { group, version };
     const warn = (message: string): void => void warnings.push(message);
-    return { now: this.parts.clock.now(), user: user.name, subresource, requestVersion, warn };
+    const now = this.parts.clock.now();
+    return { now, user: user.name, requester: user, subresource, requestVersion, warn };
   }
 
   #validateMeta(object: ApiObject): FieldError[] {

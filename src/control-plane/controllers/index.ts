@@ -4,6 +4,7 @@ import { createInformers, type Informers } from "#client/informer.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import type { Random } from "#ports/random.ts";
+import { certificateController } from "./certificates.ts";
 import { clusterRoleAggregationController } from "./clusterrole-aggregation.ts";
 import {
   type Controller,
@@ -37,11 +38,14 @@ import {
   vacProtectionController,
 } from "./storage-protection.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
+import { tokenCleanerController } from "./token-cleaner.ts";
 
 export const controllers: readonly Controller[] = [
   serviceAccountController,
   rootCaCertPublisher,
   clusterRoleAggregationController,
+  certificateController,
+  tokenCleanerController,
   namespaceController,
   nodeIpamController,
   nodeLifecycleController,

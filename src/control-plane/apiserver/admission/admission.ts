@@ -4,6 +4,7 @@ import type { Resource } from "#api/resource.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { forbiddenError, type StatusError } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
+import type { Crypto } from "#ports/crypto.ts";
 import type { Random } from "#ports/random.ts";
 import type { Authorizer } from "../authz/authorizer.ts";
 import type { Reader, ResourceRef } from "../reader.ts";
@@ -48,6 +49,7 @@ export interface AdmissionWorld {
   readonly random: Random;
   /** For plugins that ask whether the user may do something besides the write itself. */
   readonly authorizer: Authorizer;
+  readonly crypto: Crypto;
 }
 
 /** admit() may change the object; validate() sees it as it will be stored. Both refuse by throwing a StatusError. */
@@ -72,6 +74,12 @@ export class Admission {
       if (plugin.admit !== undefined && plugin.handles(request))
         await plugin.admit(request, this.#world);
     }
+  }
+
+  /** Both, for what is answered without being stored. */
+  async review(request: AdmissionRequest): Promise<void> {
+    await this.admit(request);
+    await this.validate(request);
   }
 
   async validate(request: AdmissionRequest): Promise<void> {
