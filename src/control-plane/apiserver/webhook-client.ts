@@ -1,7 +1,7 @@
 /** Calls webhooks of admission: where a configuration points to, over HTTPS with its CA, one POST a call. */
 
 import type { WebhookClientConfig } from "#api/generated/admissionregistration/v1.ts";
-import type { Endpoints, Service } from "#api/generated/core/v1.ts";
+import type { Service } from "#api/generated/core/v1.ts";
 import type { ApiResponse } from "#api/request.ts";
 import { decodeBase64 } from "#machinery/base64.ts";
 import { parseJson } from "#machinery/json.ts";
@@ -55,7 +55,7 @@ function placeOf(config: WebhookClientConfig, reader: Reader): Place {
     const serverName = `${name}.${namespace}.svc`;
     const found = reader.get(services, namespace, name) as Service | undefined;
     if (found === undefined) throw new Error(`service ${JSON.stringify(name)} not found`);
-    const backends = reader.get(endpoints, namespace, name) as Endpoints | undefined;
+    const backends = reader.get(endpoints, namespace, name);
     const target = serviceTarget(found, backends, "https", String(port));
     const shown = `https://${serverName}:${port}${path}`;
     return { target: { ...target, tls: trust(serverName) }, path, url: shown };

@@ -1,6 +1,5 @@
 /** The shape of an admission plugin, and how the list of them is run. The ordered list is in plugins.ts. */
 import type { User } from "#api/request.ts";
-import type { Resource } from "#api/resource.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { forbiddenError, type StatusError } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
@@ -22,8 +21,8 @@ export interface AdmissionRequest {
   readonly subresource: string;
   readonly namespace: string;
   readonly name: string;
-  /** The kind as the request speaks of it. */
-  readonly resource: Resource;
+  /** Reads, as the request's kind, what somebody outside made of the object; absent: it can not be changed there. */
+  readonly revise?: (changed: unknown) => ApiObject;
   readonly object: ApiObject | undefined;
   readonly oldObject: ApiObject | undefined;
   readonly user: User;

@@ -9,16 +9,13 @@ import type {
   RuleWithOperations,
   ValidatingWebhookConfiguration,
 } from "#api/generated/admissionregistration/v1.ts";
-import { apiVersionOf } from "#api/resource.ts";
 import { decodeBase64 } from "#machinery/base64.ts";
-import { DecodeError, decodeObject, parseJson } from "#machinery/decode.ts";
-import type { ApiObject } from "#machinery/meta.ts";
+import { DecodeError, parseJson } from "#machinery/decode.ts";
 import { uuid } from "#machinery/names.ts";
 import { cloneJson, equalObjects, isObject, type JsonObject } from "#machinery/object.ts";
 import { jsonPatch, PatchError } from "#machinery/patch.ts";
 import { compileLabelSelector, type LabelSelector } from "#machinery/selector.ts";
 import { internalError, type Status, StatusError } from "#machinery/status-error.ts";
-import { applyDefaults } from "../object-codec.ts";
 import type { Reader } from "../reader.ts";
 import type { AdmissionPlugin, AdmissionRequest, AdmissionWorld } from "./admission.ts";
 
@@ -190,19 +187,17 @@ async function answerOf(
 /** Brings the patched object into the request's. */
 function patchObject(hook: Webhook, request: AdmissionRequest, response: JsonObject): boolean {
   const { patch, patchType } = response;
-  const { object, resource } = request;
+  const { object, revise } = request;
   if (typeof patch !== "string" || patch === "" || object === undefined) return false;
   const bad = (why: string): StatusError =>
     internalError(`webhook ${JSON.stringify(hook.name)} attempted an invalid change: ${why}`);
+  if (revise === undefined) throw bad(`${request.kind} can not be changed`);
   if (patchType !== "JSONPatch") throw bad(`unsupported patch type ${JSON.stringify(patchType)}`);
   const decoded = decodeBase64(patch);
   if ("problem" in decoded) throw bad(decoded.problem);
   try {
     const changed = jsonPatch(cloneJson(object), parseJson(decoded.bytes));
-    const next = decodeObject(resource.schema, changed, { strict: false }).object;
-    next.kind = resource.kind;
-    next.apiVersion = apiVersionOf(resource);
-    applyDefaults(resource, next as unknown as ApiObject);
+    const next = revise(changed);
     if (equalObjects(next, object)) return false;
     const target = object as unknown as JsonObject;
     for (const key of Object.keys(target)) delete target[key];
