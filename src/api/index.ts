@@ -1,5 +1,7 @@
 /** The built-in kinds that the API server serves, in the order of their groups: one line a kind. */
 
+import { MutatingWebhookConfiguration } from "./admissionregistration/v1/mutatingwebhookconfiguration.ts";
+import { ValidatingWebhookConfiguration } from "./admissionregistration/v1/validatingwebhookconfiguration.ts";
 import { CustomResourceDefinition } from "./apiextensions/v1/customresourcedefinition.ts";
 import { ControllerRevision } from "./apps/v1/controllerrevision.ts";
 import { DaemonSet } from "./apps/v1/daemonset.ts";
@@ -80,6 +82,8 @@ export const builtInResources: readonly Resource[] = [
   RoleBinding,
   RuntimeClass,
   PriorityClass,
+  MutatingWebhookConfiguration,
+  ValidatingWebhookConfiguration,
   CustomResourceDefinition,
   CSIDriver,
   CSINode,

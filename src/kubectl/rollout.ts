@@ -303,7 +303,7 @@ async function undoOne(given: Invocation, one: Fetched, results: Results): Promi
   const { resource, object, name } = one;
   if (metaOf(object).annotations?.[lastAppliedKey] !== undefined) {
     session.warn(
-      `resource ${fullName(resource)}/${name} is managed by kubectl apply and contains the ${lastAppliedKey} annotation. Rolling back it does not update the ${lastAppliedKey} annotation. The next kubectl apply may overwrite the rollback changes. Please update the configuration source accordingly.`,
+      `resource ${fullName(resource)}/${name} was previously managed with 'kubectl apply'. Rolling back will not update the ${lastAppliedKey} annotation, which may cause unexpected behavior on future 'kubectl apply' operations. Consider using 'kubectl apply' with your previous configuration file instead.`,
     );
   }
   const revisions = await revisionsOf(given, one);

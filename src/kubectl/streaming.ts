@@ -25,7 +25,6 @@ export async function upgrade(
       connection: "Upgrade",
       upgrade: "SPDY/3.1",
       "x-stream-protocol-version": protocol,
-      "content-length": "0",
     },
   });
   if (answer.status === 101 && answer.raw !== undefined) return answer.raw;

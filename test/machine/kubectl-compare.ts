@@ -21,7 +21,7 @@ const masks: readonly (readonly [RegExp, string])[] = [
   [/^Warning: version difference.*\n/gm, ""],
   [/^ +Kube-Proxy Version:.*\n/gm, ""],
   [/^E\d{4} .*memcache\.go.*\n/gm, ""],
-  [/^Warning: resource \S+ is managed by kubectl apply.*\n/gm, ""],
+  [/^Warning: resource \S+ was previously managed.*\n/gm, ""],
   [/#success=/g, "successThreshold="],
   [/#failure=/g, "failureThreshold="],
   [/^( +NodeName:).*/gm, "$1 NODE"],

@@ -19,6 +19,7 @@ import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
 import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
+import { ingressStatusController } from "./ingress-status.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
@@ -58,6 +59,7 @@ export const controllers: readonly Controller[] = [
   endpointSliceController,
   endpointsController,
   serviceLoadBalancerController,
+  ingressStatusController,
   persistentVolumeClaimBinder,
   persistentVolumeBinder,
   pvcProtectionController,
