@@ -1,17 +1,24 @@
 /** The built-in kinds that the API server serves, in the order of their groups: one line a kind. */
+
 import { CustomResourceDefinition } from "./apiextensions/v1/customresourcedefinition.ts";
+import { ControllerRevision } from "./apps/v1/controllerrevision.ts";
+import { DaemonSet } from "./apps/v1/daemonset.ts";
 import { Deployment } from "./apps/v1/deployment.ts";
 import { ReplicaSet } from "./apps/v1/replicaset.ts";
+import { StatefulSet } from "./apps/v1/statefulset.ts";
 import { Lease } from "./coordination/v1/lease.ts";
 import { ConfigMap } from "./core/v1/configmap.ts";
 import { Endpoints } from "./core/v1/endpoints.ts";
 import { Event } from "./core/v1/event.ts";
+import { LimitRange } from "./core/v1/limitrange.ts";
 import { Namespace } from "./core/v1/namespace.ts";
 import { Node } from "./core/v1/node.ts";
 import { PersistentVolume } from "./core/v1/persistentvolume.ts";
 import { PersistentVolumeClaim } from "./core/v1/persistentvolumeclaim.ts";
 import { Pod } from "./core/v1/pod.ts";
 import { PodTemplate } from "./core/v1/podtemplate.ts";
+import { ReplicationController } from "./core/v1/replicationcontroller.ts";
+import { ResourceQuota } from "./core/v1/resourcequota.ts";
 import { Secret } from "./core/v1/secret.ts";
 import { Service } from "./core/v1/service.ts";
 import { ServiceAccount } from "./core/v1/serviceaccount.ts";
@@ -40,17 +47,23 @@ export const builtInResources: readonly Resource[] = [
   ConfigMap,
   Endpoints,
   Event,
+  LimitRange,
   Namespace,
   Node,
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  ResourceQuota,
   PodTemplate,
+  ReplicationController,
   Secret,
   Service,
   ServiceAccount,
+  ControllerRevision,
+  DaemonSet,
   Deployment,
   ReplicaSet,
+  StatefulSet,
   EventsEvent,
   Lease,
   EndpointSlice,

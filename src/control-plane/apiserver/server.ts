@@ -5,6 +5,8 @@
 import { rbacGroup } from "#api/rbac/v1/policy-rule.ts";
 import type { ApiResponse, Handler, User } from "#api/request.ts";
 import type { Resource } from "#api/resource.ts";
+import type { ApiObject } from "#machinery/meta.ts";
+import { isStatus } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Crypto } from "#ports/crypto.ts";
 import type { Log } from "#ports/log.ts";
@@ -31,7 +33,7 @@ import type { NodeProxy } from "./node-proxy.ts";
 import { ObjectLease } from "./object-lease.ts";
 import { OpenApi } from "./openapi.ts";
 import { type HealthCheck, health, jsonDocument, serverVersion } from "./public-paths.ts";
-import type { Reader } from "./reader.ts";
+import type { Reader, ResourceRef } from "./reader.ts";
 import { Registry } from "./registry.ts";
 import { reviewFacts } from "./reviews.ts";
 import { bindingFacts, offeredFacts, resourceId, routes } from "./routes.ts";
@@ -133,6 +135,8 @@ class Server implements ApiServer {
     const authorizer = anyOf([administrators, nodeAuthorizer(reader), rbac]);
     const admission = new Admission([...admissionPlugins, preventEscalation(rbac, authorizer)], {
       reader,
+      change: (resource, namespace, name, change) =>
+        this.#change(resource, namespace, name, change),
       clock,
       random: random.fork("admission"),
       authorizer,
@@ -184,6 +188,19 @@ class Server implements ApiServer {
       serviceCidr: allocator.range,
       clientCa: options.clientCa,
     });
+  }
+
+  async #change(
+    { group, plural }: ResourceRef,
+    namespace: string,
+    name: string,
+    change: (object: ApiObject) => void,
+  ): Promise<void> {
+    try {
+      await this.#registries.get(`${group}/${plural}`)?.modify(namespace, name, false, change);
+    } catch (error) {
+      if (!isStatus(error, "NotFound")) throw error;
+    }
   }
 
   #tokens(reader: Reader): ServiceAccountTokens | undefined {

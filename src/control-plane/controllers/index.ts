@@ -12,6 +12,7 @@ import {
   defaultSettings,
   type Running,
 } from "./controller.ts";
+import { daemonSetController } from "./daemonset.ts";
 import { deploymentController } from "./deployment.ts";
 import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
@@ -24,9 +25,12 @@ import { persistentVolumeBinder } from "./persistent-volume-binder.ts";
 import { persistentVolumeClaimBinder } from "./persistent-volume-claim-binder.ts";
 import { podGcController } from "./pod-gc.ts";
 import { replicaSetController } from "./replicaset.ts";
+import { replicationController } from "./replicationcontroller.ts";
+import { resourceQuotaController } from "./resourcequota.ts";
 import { rootCaCertPublisher } from "./root-ca-cert-publisher.ts";
 import { serviceLoadBalancerController } from "./service-load-balancer.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
+import { statefulSetController } from "./statefulset.ts";
 import {
   pvcProtectionController,
   pvProtectionController,
@@ -43,7 +47,10 @@ export const controllers: readonly Controller[] = [
   nodeLifecycleController,
   taintEvictionController,
   replicaSetController,
+  replicationController,
   deploymentController,
+  statefulSetController,
+  daemonSetController,
   endpointSliceController,
   endpointsController,
   serviceLoadBalancerController,
@@ -54,6 +61,7 @@ export const controllers: readonly Controller[] = [
   vacProtectionController,
   ephemeralVolumeController,
   podGcController,
+  resourceQuotaController,
   garbageCollector,
 ];
 

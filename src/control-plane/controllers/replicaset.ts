@@ -10,7 +10,7 @@ import type { PodTemplateSpec } from "#api/generated/core/v1.ts";
 import type { Kind } from "#api/resource.ts";
 import { namespaceIndex } from "#client/cache.ts";
 import type { New } from "#client/client.ts";
-import { controllerOf, type Stored } from "#machinery/meta.ts";
+import { type ApiObject, controllerOf, type Stored } from "#machinery/meta.ts";
 import { matchesSelector } from "#machinery/selector.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import { formatTime, parseTime } from "#machinery/time.ts";
@@ -18,6 +18,7 @@ import {
   claimable,
   controllerIndex,
   controllerReference,
+  type Outcome,
   type ReconcileContext,
   requeueAfter,
 } from "./controller.ts";
@@ -32,44 +33,56 @@ export const replicaSetController = defineController<ReplicaSet>({
   reconciles: ReplicaSet,
   owns: [Pod],
   adopts: (replicaSet, pod) => selects(replicaSet, pod.metadata.labels),
-
-  async reconcile(replicaSet, context) {
-    const pods = context.cache(Pod);
-    const candidates = claimable(pods, replicaSet);
-    const active = await context.claim(Pod, replicaSet, candidates.filter(isActive), (pod) =>
-      selects(replicaSet, pod.metadata.labels),
-    );
-    const terminating = candidates.filter(
-      (pod) =>
-        isTerminating(pod) &&
-        controllerOf(pod)?.uid === replicaSet.metadata.uid &&
-        selects(replicaSet, pod.metadata.labels),
-    );
-    let failure: unknown;
-    if (replicaSet.metadata.deletionTimestamp === undefined) {
-      const related = siblings(replicaSet, context).flatMap((sibling) =>
-        pods
-          .byIndex(controllerIndex, sibling.metadata.uid)
-          .filter((pod) => selects(sibling, pod.metadata.labels)),
-      );
-      failure = await perform(
-        replicaSet,
-        planReplicas(replicaSet, active, related, context.now),
-        context,
-      );
-    }
-    const status = replicaSetStatus(replicaSet, active, terminating.length, failure, context.now);
-    if (!sameStatus(replicaSet.status, status)) {
-      await context.client.updateStatus(ReplicaSet, { ...replicaSet, status });
-    }
-    if (failure !== undefined) throw failure;
-    const { minReadySeconds = 0 } = replicaSet.spec ?? {};
-    const waits = active
-      .map((pod) => availableInMs(pod, minReadySeconds, context.now))
-      .filter((ms) => ms > 0);
-    return requeueAfter(Math.min(...waits));
-  },
+  reconcile: (replicaSet, context) =>
+    keepReplicas(ReplicaSet, replicaSet, siblings(replicaSet, context), context, (status) =>
+      context.client.updateStatus(ReplicaSet, { ...replicaSet, status }),
+    ),
 });
+
+/**
+ * What ReplicaSets and ReplicationControllers have in common: all but the kind of the selector.
+ * `shape` leaves out of the status what the kind does not say.
+ */
+export async function keepReplicas(
+  kind: Kind,
+  replicaSet: Stored<ReplicaSet>,
+  family: readonly Stored<ReplicaSet>[],
+  context: ReconcileContext,
+  updateStatus: (status: Status) => Promise<unknown>,
+  shape: (status: Status) => Status = (status) => status,
+): Promise<Outcome> {
+  const pods = context.cache(Pod);
+  const candidates = claimable(pods, replicaSet);
+  const active = await context.claim(Pod, replicaSet, candidates.filter(isActive), (pod) =>
+    selects(replicaSet, pod.metadata.labels),
+  );
+  const terminating = candidates.filter(
+    (pod) =>
+      isTerminating(pod) &&
+      controllerOf(pod)?.uid === replicaSet.metadata.uid &&
+      selects(replicaSet, pod.metadata.labels),
+  );
+  let failure: unknown;
+  if (replicaSet.metadata.deletionTimestamp === undefined) {
+    const related = family.flatMap((sibling) =>
+      pods
+        .byIndex(controllerIndex, sibling.metadata.uid)
+        .filter((pod) => selects(sibling, pod.metadata.labels)),
+    );
+    const plan = planReplicas(replicaSet, active, related, context.now, kind);
+    failure = await perform(replicaSet, plan, context);
+  }
+  const status = shape(
+    replicaSetStatus(replicaSet, active, terminating.length, failure, context.now),
+  );
+  if (!sameStatus(replicaSet.status, status)) await updateStatus(status);
+  if (failure !== undefined) throw failure;
+  const { minReadySeconds = 0 } = replicaSet.spec ?? {};
+  const waits = active
+    .map((pod) => availableInMs(pod, minReadySeconds, context.now))
+    .filter((ms) => ms > 0);
+  return requeueAfter(Math.min(...waits));
+}
 
 const selects = (replicaSet: ReplicaSet, labels: Record<string, string> | undefined): boolean =>
   matchesSelector(replicaSet.spec?.selector, labels);
@@ -98,10 +111,11 @@ export function planReplicas(
   active: readonly Stored<Pod>[],
   related: readonly Stored<Pod>[],
   now: number,
+  kind: Kind = ReplicaSet,
 ): ReplicaPlan {
   const missing = (replicaSet.spec?.replicas ?? 1) - active.length;
   if (missing > 0) {
-    const pod = podFromTemplate(ReplicaSet, replicaSet, replicaSet.spec?.template ?? {});
+    const pod = podFromTemplate(kind, replicaSet, replicaSet.spec?.template ?? {});
     return { create: Array<New<Pod>>(Math.min(missing, burstMax)).fill(pod), remove: [] };
   }
   const surplus = Math.min(-missing, burstMax);
@@ -113,7 +127,7 @@ export function planReplicas(
 /** A Pod as its owner's template wants it, named after the owner. */
 export function podFromTemplate(
   kind: Kind,
-  owner: Stored<ReplicaSet>,
+  owner: Stored<ApiObject>,
   template: PodTemplateSpec,
 ): New<Pod> {
   const { labels, annotations, finalizers } = template.metadata ?? {};

@@ -5,7 +5,7 @@
  */
 import { apiVersionOf, type Kind } from "#api/resource.ts";
 import { type Lister, namespaceIndex } from "#client/cache.ts";
-import type { Client, New, Ref } from "#client/client.ts";
+import type { Client, Ref } from "#client/client.ts";
 import { createEventRecorder, type EventRecorder } from "#client/events.ts";
 import { type Informer, resourceVersionOf } from "#client/informer.ts";
 import { WorkQueue } from "#client/work-queue.ts";
@@ -23,14 +23,13 @@ import {
   type ReconcileContext,
   type Running,
 } from "./controller.ts";
+import { slowStart } from "./slow-start.ts";
 
 /**
  * After this a pass goes on with what the cache shows; a watch that is so late is broken and will
  * be listed anew.
  */
 const barrierMsMax = 30_000;
-/** Writes of one pass that go out together. */
-const batchMax = 500;
 
 export function defineController<T extends ApiObject>(
   definition: ControllerDefinition<T>,
@@ -214,7 +213,10 @@ class Loop<T extends ApiObject> implements Running {
       event: (object, type, reason, message) => this.#recorder.event(object, type, reason, message),
       claim: (kind, owner, candidates, matches) =>
         claim(client, this.#definition.reconciles, kind, owner, candidates, matches),
-      createEach: (kind, objects) => createEach(client, kind, objects),
+      async createEach(kind, objects) {
+        const { done, error } = await slowStart(objects, (one) => client.create(kind, one));
+        return error === undefined ? { created: done } : { created: done, error };
+      },
     };
   }
 
@@ -331,25 +333,6 @@ function noteWrites(client: Client, barrier: Barrier): Client {
       barrier.deleting(kind, ref);
     },
   };
-}
-
-async function createEach<T extends ApiObject>(
-  client: Client,
-  kind: Kind<T>,
-  objects: readonly New<T>[],
-): Promise<{ readonly created: readonly Stored<T>[]; readonly error?: unknown }> {
-  const created: Stored<T>[] = [];
-  let size = 1;
-  for (let at = 0; at < objects.length; at += size, size = Math.min(size * 2, batchMax)) {
-    const batch = objects.slice(at, at + size).map((object) => client.create(kind, object));
-    const errors: unknown[] = [];
-    for (const result of await Promise.allSettled(batch)) {
-      if (result.status === "fulfilled") created.push(result.value);
-      else errors.push(result.reason);
-    }
-    if (errors.length > 0) return { created, error: errors[0] };
-  }
-  return { created };
 }
 
 async function claim<T extends ApiObject>(

@@ -1,6 +1,6 @@
-/** Which nodes a node selector means. Pure. */
+/** Which nodes a node selector means, and which a Pod requires. Pure. */
 import { compileRequirements, requirementsOf } from "#machinery/selector.ts";
-import type { NodeSelector, NodeSelectorTerm } from "../../generated/core/v1.ts";
+import type { NodeSelector, NodeSelectorTerm, PodSpec } from "../../generated/core/v1.ts";
 
 export type NodeMatcher = (
   name: string,
@@ -23,4 +23,18 @@ export function compileNodeSelectorTerm(term: NodeSelectorTerm): NodeMatcher {
 export function compileNodeSelector({ nodeSelectorTerms }: NodeSelector): NodeMatcher {
   const terms = (nodeSelectorTerms ?? []).map(compileNodeSelectorTerm);
   return (name, labels) => terms.some((term) => term(name, labels));
+}
+
+/** Whether a node satisfies what the Pod, or a template of Pods, requires of it. */
+export function requiredNode({
+  spec,
+}: {
+  readonly spec: Pick<PodSpec, "nodeSelector" | "affinity">;
+}): NodeMatcher {
+  const wanted = Object.entries(spec.nodeSelector ?? {});
+  const required = spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
+  const terms = required?.nodeSelectorTerms.map(compileNodeSelectorTerm);
+  return (name, labels) =>
+    wanted.every(([key, value]) => labels?.[key] === value) &&
+    (terms === undefined || terms.some((term) => term(name, labels)));
 }

@@ -5,7 +5,7 @@ import { forbiddenError, type StatusError } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Random } from "#ports/random.ts";
 import type { Authorizer } from "../authz/authorizer.ts";
-import type { Reader } from "../reader.ts";
+import type { Reader, ResourceRef } from "../reader.ts";
 
 export type Operation = "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
 
@@ -26,9 +26,19 @@ export interface AdmissionRequest {
   readonly warnings: string[];
 }
 
-/** What plugins may look at. */
+/** What plugins may look at, and the one way in which they may write. */
 export interface AdmissionWorld {
   readonly reader: Reader;
+  /**
+   * Changes a stored object by compare-and-put, past its strategy: `change` sees the newest state, perhaps several times, and refuses by
+   * throwing. An object that is gone is left alone.
+   */
+  readonly change: (
+    resource: ResourceRef,
+    namespace: string,
+    name: string,
+    change: (object: ApiObject) => void,
+  ) => Promise<void>;
   readonly clock: Clock;
   readonly random: Random;
   /** For plugins that ask whether the user may do something besides the write itself. */

@@ -1,20 +1,14 @@
 /** NodeAffinity: nodeSelector and node affinity, required and preferred. */
 import type { Node } from "#api/core/v1/node.ts";
-import { compileNodeSelectorTerm, type NodeMatcher } from "#api/core/v1/node-selector.ts";
+import {
+  compileNodeSelectorTerm,
+  type NodeMatcher,
+  requiredNode,
+} from "#api/core/v1/node-selector.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
 import { definePlugin, normalizeToMax, rejectForGood } from "../plugin.ts";
 
 const mismatch = "node(s) didn't match Pod's node affinity/selector";
-
-/** Whether a node satisfies what the Pod requires of it. */
-export function requiredNode(pod: Pod): NodeMatcher {
-  const wanted = Object.entries(pod.spec.nodeSelector ?? {});
-  const required = pod.spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
-  const terms = required?.nodeSelectorTerms.map(compileNodeSelectorTerm);
-  return (name, labels) =>
-    wanted.every(([key, value]) => labels?.[key] === value) &&
-    (terms === undefined || terms.some((term) => term(name, labels)));
-}
 
 /** If every term names nodes by field: those names. */
 function namedNodes(pod: Pod): ReadonlySet<string> | undefined {

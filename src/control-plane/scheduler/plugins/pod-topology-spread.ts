@@ -5,6 +5,7 @@
  */
 
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
+import { requiredNode } from "#api/core/v1/node-selector.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
 import { hasUntolerated } from "#api/core/v1/toleration.ts";
@@ -19,7 +20,6 @@ import {
 } from "#machinery/selector.ts";
 import type { NodeInfo } from "../node-info.ts";
 import { definePlugin, reject, rejectForGood, type SchedulerView, scoreMax } from "../plugin.ts";
-import { requiredNode } from "./node-affinity.ts";
 
 const hostname = "kubernetes.io/hostname";
 const mismatch = "node(s) didn't match pod topology spread constraints";

@@ -1,0 +1,110 @@
+/**
+ * History of the kinds whose past templates are ControllerRevisions: StatefulSet and DaemonSet.
+ * What a revision holds is a patch that puts its template back: `kubectl rollout undo` applies it.
+ */
+import { ControllerRevision } from "#api/apps/v1/controllerrevision.ts";
+import type { PodTemplateSpec } from "#api/generated/core/v1.ts";
+import type { New } from "#client/client.ts";
+import { fnv1a32 } from "#machinery/hash.ts";
+import type { ApiObject, Stored } from "#machinery/meta.ts";
+import { safeEncode } from "#machinery/names.ts";
+import { compareUtf8, equalObjects, isObject } from "#machinery/object.ts";
+import { isStatus } from "#machinery/status-error.ts";
+import type { ReconcileContext } from "./controller.ts";
+import { canonicalText } from "./template-hash.ts";
+
+export type Revision = Stored<ControllerRevision>;
+
+const prefixLengthMax = 223;
+/** How many names a revision may find taken by others in one pass. */
+const collisionsMax = 100;
+
+/** Labels of a revision, and of the Pods that are of it. */
+export const revisionHashLabel = "controller-revision-hash";
+
+export const templatePatch = (template: PodTemplateSpec): object => ({
+  spec: { template: { ...template, $patch: "replace" } },
+});
+
+/** The template that a revision holds. */
+export function templateOf(revision: ControllerRevision): PodTemplateSpec | undefined {
+  const { data } = revision;
+  const spec = isObject(data) ? data["spec"] : undefined;
+  const template = isObject(spec) ? spec["template"] : undefined;
+  if (!isObject(template)) return undefined;
+  const { $patch: _, ...rest } = template;
+  return rest as unknown as PodTemplateSpec;
+}
+
+export const holds = (revision: ControllerRevision, template: PodTemplateSpec): boolean =>
+  equalObjects(revision.data, templatePatch(template));
+
+/** Oldest first. */
+export const byRevision = (a: Revision, b: Revision): number =>
+  a.revision - b.revision ||
+  compareUtf8(a.metadata.creationTimestamp, b.metadata.creationTimestamp) ||
+  compareUtf8(a.metadata.name, b.metadata.name);
+
+export const revisionHash = (template: PodTemplateSpec, collisions: number): string =>
+  safeEncode(String(fnv1a32(canonicalText(templatePatch(template)) + String(collisions))));
+
+export const revisionName = (owner: string, hash: string): string =>
+  `${owner.slice(0, prefixLengthMax)}-${hash}`;
+
+export interface Wanted {
+  readonly owner: Stored<ApiObject>;
+  readonly template: PodTemplateSpec;
+  readonly revision: number;
+  /** What the revision is, but for its name; `hash` is the end of the name. */
+  readonly make: (name: string, hash: string) => New<ControllerRevision>;
+}
+
+/** Creates it under the first name that no other revision has, counting those that were taken. */
+export async function createRevision(
+  { owner, template, make }: Wanted,
+  collisions: number,
+  context: ReconcileContext,
+): Promise<{ readonly revision: Revision; readonly collisions: number }> {
+  const { namespace } = owner.metadata;
+  for (let count = collisions; count < collisions + collisionsMax; count += 1) {
+    const hash = revisionHash(template, count);
+    const name = revisionName(owner.metadata.name, hash);
+    try {
+      const revision = await context.client.create(ControllerRevision, make(name, hash));
+      return { revision, collisions: count };
+    } catch (error) {
+      if (!isStatus(error, "AlreadyExists")) throw error;
+    }
+    const taken = await context.client.get(ControllerRevision, {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+    });
+    if (holds(taken, template)) return { revision: taken, collisions: count };
+  }
+  throw new Error(
+    `${collisionsMax} names for a revision of ${owner.metadata.name} are taken by other templates`,
+  );
+}
+
+export async function setRevision(
+  revision: Revision,
+  number: number,
+  context: ReconcileContext,
+): Promise<Revision> {
+  if (revision.revision === number) return revision;
+  return context.client.update(ControllerRevision, { ...revision, revision: number });
+}
+
+export async function removeRevision(
+  { metadata: { name, namespace } }: Revision,
+  context: ReconcileContext,
+): Promise<void> {
+  try {
+    await context.client.delete(ControllerRevision, {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+    });
+  } catch (error) {
+    if (!isStatus(error, "NotFound")) throw error;
+  }
+}
