@@ -2,26 +2,20 @@
 import { kindSchema } from "#api/facts.ts";
 import { isObject, type JsonObject } from "#machinery/object.ts";
 import { isStatus, StatusError } from "#machinery/status-error.ts";
-import { printYaml } from "#machinery/yaml-print.ts";
+import { lastAppliedCommands } from "./apply-last.ts";
 import { type Invocation, type KubectlCommand, usageFailure } from "./command.ts";
 import { deleteAndWait, propagationOf } from "./deletion.ts";
 import { type Resource, resourcePath } from "./discovery.ts";
 import { asError, CommandError, throwAll, withSource } from "./errors.ts";
 import { duration, integer, optional, repeat, text, toggle } from "./flags.ts";
-import { compactJson, indentedJson } from "./json-print.ts";
+import { compactJson } from "./json-print.ts";
 import { lastAppliedKey, lastAppliedOf, withLastApplied } from "./last-applied.ts";
 import { mergePatchLocally } from "./local-patch.ts";
 import { fileFlags, hasFiles } from "./manifests.ts";
 import { type AnyObject, metaOf, nameOf } from "./objects.ts";
+import { matchesSelector, placed } from "./placing.ts";
 import { printFlags } from "./printers.ts";
-import {
-  fetchPlan,
-  fileTargets,
-  getTarget,
-  listCollection,
-  planSelection,
-  type Target,
-} from "./selection.ts";
+import { fileTargets, getTarget, listCollection, type Target } from "./selection.ts";
 import { threeWayMergePatch, threeWayStrategicPatch } from "./three-way.ts";
 import {
   type DryRun,
@@ -68,33 +62,7 @@ export const applyCommand: KubectlCommand = {
     validateFlag,
     toggle("wait", "Wait for deleted resources to be gone"),
   ],
-  commands: [
-    {
-      name: "view-last-applied",
-      summary: "View the latest last-applied-configuration annotations of a resource/object",
-      usage: "(TYPE [NAME | -l label] | TYPE/NAME | -f FILENAME)",
-      flags: [
-        ...fileFlags("that contains the last-applied-configuration annotations"),
-        text("output", "Output format: yaml or json", { short: "o", default: "yaml" }),
-        text("selector", "Selector (label query) to filter on", { short: "l" }),
-        toggle("all", "Select all resources of the type"),
-      ],
-      run: viewLastApplied,
-    },
-    {
-      name: "set-last-applied",
-      summary:
-        "Set the last-applied-configuration annotation on a live object to match the contents of a file",
-      usage: "-f FILENAME",
-      flags: [
-        ...printFlags,
-        ...fileFlags("that contains the last-applied-configuration annotations"),
-        dryRunFlag,
-        toggle("create-annotation", "Create the annotation where there is none"),
-      ],
-      run: setLastApplied,
-    },
-  ],
+  commands: lastAppliedCommands,
   run: apply,
 };
 
@@ -178,34 +146,10 @@ async function apply(given: Invocation): Promise<void> {
   if (flags.switch("prune")) await prune(given, done, dryRun, results);
 }
 
-/** Equality terms only: what files hold is matched here, without a server. */
-export function matchesSelector(object: JsonObject, selector: string): boolean {
-  const labels = metaOf(object).labels ?? {};
-  return selector
-    .split(",")
-    .filter((term) => term !== "")
-    .every((term) => {
-      const match = /^([^!=\s]+)\s*(==|=|!=)\s*(.*)$/.exec(term.trim());
-      if (match === null)
-        return term.startsWith("!")
-          ? labels[term.slice(1)] === undefined
-          : labels[term.trim()] !== undefined;
-      const [, key = "", operator, value = ""] = match;
-      return operator === "!=" ? labels[key] !== value : labels[key] === value;
-    });
-}
-
 interface Done {
   readonly target: Target;
   readonly object: AnyObject;
   readonly operation: string;
-}
-
-/** The file's object with the namespace that it goes to. */
-export function placed({ manifest, namespace }: Target): AnyObject {
-  const object = manifest?.object ?? {};
-  const meta = metaOf(object);
-  return { ...object, metadata: { ...meta, ...(namespace === "" ? {} : { namespace }) } };
 }
 
 async function applyOne(given: Invocation, target: Target, dryRun: DryRun): Promise<Done> {
@@ -547,67 +491,5 @@ async function prune(
         results.tell(object, "pruned");
       }
     }
-  }
-}
-
-async function viewLastApplied(given: Invocation): Promise<void> {
-  const { session, flags, args } = given;
-  const output = flags.text("output");
-  if (!["yaml", "json"].includes(output)) {
-    throw usageFailure(
-      given,
-      `Unexpected -o output mode: ${output}, the flag 'output' must be one of yaml|json`,
-    );
-  }
-  const plan = await planSelection(given, args, {
-    typeAlone: flags.switch("all"),
-    selector: flags.text("selector"),
-    all: flags.switch("all"),
-  });
-  const { found, errors } = await fetchPlan(session, plan);
-  for (const { object } of found) {
-    const applied = lastAppliedOf(object);
-    if (applied === undefined) {
-      throw new CommandError(
-        `no last-applied-configuration annotation found on resource: ${nameOf(object)}`,
-      );
-    }
-    session.out(output === "json" ? `${indentedJson(applied, "  ")}\n` : printYaml(applied));
-  }
-  throwAll(errors);
-}
-
-async function setLastApplied(given: Invocation): Promise<void> {
-  const { session, flags } = given;
-  const results = new Results(given);
-  const { targets, errors } = await fileTargets(given);
-  throwAll(errors);
-  const rest = await session.rest();
-  for (const target of targets) {
-    const current = await getTarget(session, target);
-    if (lastAppliedOf(current) === undefined && !flags.switch("create-annotation")) {
-      throw new CommandError(
-        `no last-applied-configuration annotation found on resource: ${target.name}, to create the annotation, run the command with --create-annotation`,
-      );
-    }
-    const wanted = metaOf(withLastApplied(placed(target))).annotations?.[lastAppliedKey] ?? "";
-    if (metaOf(current).annotations?.[lastAppliedKey] === wanted) {
-      session.out(`set-last-applied ${target.name}: no changes required.\n`);
-      continue;
-    }
-    if (dryRunOf(flags) === "client") {
-      results.tell(current, "configured");
-      continue;
-    }
-    const object = await rest.json<AnyObject>(
-      "PATCH",
-      resourcePath(target.resource, target.namespace, target.name),
-      {
-        query: writeQuery(flags, "kubectl-client-side-apply"),
-        body: { metadata: { annotations: { [lastAppliedKey]: wanted } } },
-        contentType: "application/merge-patch+json",
-      },
-    );
-    results.tell(object, "configured");
   }
 }

@@ -5,7 +5,7 @@ import { CommandError } from "./errors.ts";
 import { attachTo } from "./exec.ts";
 import { duration, repeat, text, toggle } from "./flags.ts";
 import { containersOf, isPod, targetFor } from "./pods.ts";
-import { isOver, waitForPod } from "./run.ts";
+import { isOver, showLog, waitForPod } from "./run.ts";
 
 export const debugCommand: KubectlCommand = {
   name: "debug",
@@ -141,9 +141,8 @@ async function debug(given: Invocation): Promise<void> {
     (status) => status.name === container.name,
   )?.state;
   if (state?.running === undefined) {
-    throw new CommandError(
-      `ephemeral container ${container.name} ended before it could be attached to; kubectl logs ${name} -c ${container.name} shows what it said`,
-    );
+    await showLog(session, started, container.name);
+    return;
   }
   await attachTo(given, started, container.name, {
     stdin: flags.switch("stdin"),

@@ -154,7 +154,7 @@ export async function attachTo(
   } else if (!tty && spec?.tty === true && wants.stdin && session.around.terminal.inputIsTerminal)
     tty = true;
   const use = terminalUse(session, { stdin: wants.stdin, tty }, wants.quiet);
-  if (use.tty && !wants.quiet) {
+  if (use.stdin && !wants.quiet) {
     session.error(
       "All commands and output from this session will be recorded in container logs, including credentials and sensitive information passed through the command prompt.\n",
     );

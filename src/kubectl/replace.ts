@@ -1,6 +1,5 @@
 /** `kubectl replace`. */
 import { isStatus } from "#machinery/status-error.ts";
-import { placed } from "./apply.ts";
 import { type Invocation, type KubectlCommand, usageFailure } from "./command.ts";
 import { deleteAndWait, propagationOf } from "./deletion.ts";
 import { resourcePath } from "./discovery.ts";
@@ -9,6 +8,7 @@ import { duration, integer, optional, text, toggle } from "./flags.ts";
 import { lastAppliedKey, withLastApplied } from "./last-applied.ts";
 import { fileFlags, hasFiles } from "./manifests.ts";
 import { type AnyObject, metaOf } from "./objects.ts";
+import { placed } from "./placing.ts";
 import { printFlags } from "./printers.ts";
 import { fileTargets, getTarget, type Target } from "./selection.ts";
 import { dryRunFlag, dryRunOf, managerFlag, Results, validateFlag, writeQuery } from "./writing.ts";

@@ -194,7 +194,7 @@ export const isOver = (pod: Pod): boolean =>
   ["Succeeded", "Failed"].includes(pod.status.phase ?? "");
 const isRunning = (pod: Pod): boolean => isOver(pod) || pod.status.phase === "Running";
 
-async function showLog(session: Session, pod: Pod, container: string): Promise<void> {
+export async function showLog(session: Session, pod: Pod, container: string): Promise<void> {
   const rest = await session.rest();
   const answer = await rest.stream("GET", `${podPath(pod)}/${pod.metadata.name ?? ""}/log`, {
     query: [["container", container]],
@@ -212,14 +212,12 @@ async function follow(given: Invocation, created: Pod): Promise<void> {
     flags.durationMs("pod-running-timeout"),
     isRunning,
   );
-  const quiet = flags.switch("quiet");
-  if (isOver(running)) await showLog(session, running, name);
-  else
-    await attachTo(given, running, name, {
-      stdin: flags.switch("stdin"),
-      tty: flags.switch("tty"),
-      quiet,
-    });
+  // What it said before we are attached.
+  await showLog(session, running, name);
+  if (!isOver(running)) {
+    const [stdin, tty] = [flags.switch("stdin"), flags.switch("tty")];
+    await attachTo(given, running, name, { stdin, tty, quiet: flags.switch("quiet") });
+  }
   const restart = flags.text("restart");
   if (restart === "Always" || flags.switch("leave-stdin-open")) return;
   const ended = await waitForPod(

@@ -1,6 +1,5 @@
 /** `kubectl create`: from files, or from flags by a subcommand. */
 
-import { matchesSelector } from "../apply.ts";
 import { type Invocation, type KubectlCommand, usageFailure } from "../command.ts";
 import { resourcePath } from "../discovery.ts";
 import { asError, CommandError, throwAll, withSource } from "../errors.ts";
@@ -8,6 +7,7 @@ import { text, toggle } from "../flags.ts";
 import { withLastApplied } from "../last-applied.ts";
 import { fileFlags, hasFiles } from "../manifests.ts";
 import { type AnyObject, metaOf } from "../objects.ts";
+import { matchesSelector } from "../placing.ts";
 import { readWhole } from "../rest.ts";
 import { fileTargets } from "../selection.ts";
 import { dryRunOf, Results, writeQuery } from "../writing.ts";
