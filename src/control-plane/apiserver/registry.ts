@@ -169,7 +169,10 @@ export class Registry {
     const { group, version } = served;
     const requestVersion = { group, version };
     const warn = (message: string): void => void warnings.push(message);
-    return { now: this.parts.clock.now(), user: user.name, subresource, requestVersion, warn };
+    const { clock } = this.parts;
+    const now = clock.now();
+    const isTimeZone = (name: string): boolean => clock.offsetMs(name, now) !== undefined;
+    return { now, user: user.name, subresource, requestVersion, isTimeZone, warn };
   }
 
   #validateMeta(object: ApiObject): FieldError[] {
