@@ -1,5 +1,7 @@
 /** The built-in kinds that the API server serves, in the order of their groups: one line a kind. */
 
+import { MutatingWebhookConfiguration } from "./admissionregistration/v1/mutatingwebhookconfiguration.ts";
+import { ValidatingWebhookConfiguration } from "./admissionregistration/v1/validatingwebhookconfiguration.ts";
 import { CustomResourceDefinition } from "./apiextensions/v1/customresourcedefinition.ts";
 import { ControllerRevision } from "./apps/v1/controllerrevision.ts";
 import { DaemonSet } from "./apps/v1/daemonset.ts";
@@ -8,10 +10,12 @@ import { ReplicaSet } from "./apps/v1/replicaset.ts";
 import { StatefulSet } from "./apps/v1/statefulset.ts";
 import { CronJob } from "./batch/v1/cronjob.ts";
 import { Job } from "./batch/v1/job.ts";
+import { CertificateSigningRequest } from "./certificates/v1/certificatesigningrequest.ts";
 import { Lease } from "./coordination/v1/lease.ts";
 import { ConfigMap } from "./core/v1/configmap.ts";
 import { Endpoints } from "./core/v1/endpoints.ts";
 import { Event } from "./core/v1/event.ts";
+import { LimitRange } from "./core/v1/limitrange.ts";
 import { Namespace } from "./core/v1/namespace.ts";
 import { Node } from "./core/v1/node.ts";
 import { PersistentVolume } from "./core/v1/persistentvolume.ts";
@@ -19,6 +23,7 @@ import { PersistentVolumeClaim } from "./core/v1/persistentvolumeclaim.ts";
 import { Pod } from "./core/v1/pod.ts";
 import { PodTemplate } from "./core/v1/podtemplate.ts";
 import { ReplicationController } from "./core/v1/replicationcontroller.ts";
+import { ResourceQuota } from "./core/v1/resourcequota.ts";
 import { Secret } from "./core/v1/secret.ts";
 import { Service } from "./core/v1/service.ts";
 import { ServiceAccount } from "./core/v1/serviceaccount.ts";
@@ -47,11 +52,13 @@ export const builtInResources: readonly Resource[] = [
   ConfigMap,
   Endpoints,
   Event,
+  LimitRange,
   Namespace,
   Node,
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  ResourceQuota,
   PodTemplate,
   ReplicationController,
   Secret,
@@ -65,6 +72,7 @@ export const builtInResources: readonly Resource[] = [
   CronJob,
   Job,
   EventsEvent,
+  CertificateSigningRequest,
   Lease,
   EndpointSlice,
   Ingress,
@@ -78,6 +86,8 @@ export const builtInResources: readonly Resource[] = [
   RoleBinding,
   RuntimeClass,
   PriorityClass,
+  MutatingWebhookConfiguration,
+  ValidatingWebhookConfiguration,
   CustomResourceDefinition,
   CSIDriver,
   CSINode,

@@ -4,6 +4,7 @@ import { createInformers, type Informers } from "#client/informer.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import type { Random } from "#ports/random.ts";
+import { certificateController } from "./certificates.ts";
 import { clusterRoleAggregationController } from "./clusterrole-aggregation.ts";
 import {
   type Controller,
@@ -19,6 +20,7 @@ import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
 import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
+import { ingressStatusController } from "./ingress-status.ts";
 import { jobController } from "./job.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node-ipam.ts";
@@ -28,6 +30,7 @@ import { persistentVolumeClaimBinder } from "./persistent-volume-claim-binder.ts
 import { podGcController } from "./pod-gc.ts";
 import { replicaSetController } from "./replicaset.ts";
 import { replicationController } from "./replicationcontroller.ts";
+import { resourceQuotaController } from "./resourcequota.ts";
 import { rootCaCertPublisher } from "./root-ca-cert-publisher.ts";
 import { serviceLoadBalancerController } from "./service-load-balancer.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
@@ -38,12 +41,15 @@ import {
   vacProtectionController,
 } from "./storage-protection.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
+import { tokenCleanerController } from "./token-cleaner.ts";
 import { ttlAfterFinishedController } from "./ttl-after-finished.ts";
 
 export const controllers: readonly Controller[] = [
   serviceAccountController,
   rootCaCertPublisher,
   clusterRoleAggregationController,
+  certificateController,
+  tokenCleanerController,
   namespaceController,
   nodeIpamController,
   nodeLifecycleController,
@@ -59,6 +65,7 @@ export const controllers: readonly Controller[] = [
   endpointSliceController,
   endpointsController,
   serviceLoadBalancerController,
+  ingressStatusController,
   persistentVolumeClaimBinder,
   persistentVolumeBinder,
   pvcProtectionController,
@@ -66,6 +73,7 @@ export const controllers: readonly Controller[] = [
   vacProtectionController,
   ephemeralVolumeController,
   podGcController,
+  resourceQuotaController,
   garbageCollector,
 ];
 

@@ -17,6 +17,7 @@ import { Event } from "#api/core/v1/event.ts";
 import { Namespace } from "#api/core/v1/namespace.ts";
 import { Node } from "#api/core/v1/node.ts";
 import { Pod } from "#api/core/v1/pod.ts";
+import { ResourceQuota } from "#api/core/v1/resourcequota.ts";
 import { Service } from "#api/core/v1/service.ts";
 import { ServiceAccount } from "#api/core/v1/serviceaccount.ts";
 import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
@@ -385,6 +386,36 @@ test.each(transports)(
     const names = (await w.admin.list(Namespace)).items.map((one) => one.metadata.name);
     expect(names).not.toContain("shop");
     expect(await w.list(Pod, "shop")).toHaveLength(0);
+  },
+);
+
+test.each(transports)(
+  "%s: a quota says what is used, holds a Deployment back, and lets it go on when there is room",
+  async (transport) => {
+    const w = await world(transport, 1);
+    await w.admin.create(ResourceQuota, {
+      metadata: { name: "q", namespace: "default" },
+      spec: { hard: { pods: "2", "count/deployments.apps": "1" } },
+    });
+    await w.run(2);
+    const used = async () =>
+      (await w.admin.get(ResourceQuota, { namespace: "default", name: "q" })).status.used;
+    expect(await used()).toEqual({ pods: "0", "count/deployments.apps": "0" });
+    await w.admin.create(Deployment, deployment(3));
+    await w.run(5);
+    expect(await w.list(Pod)).toHaveLength(2);
+    expect(await used()).toEqual({ pods: "2", "count/deployments.apps": "1" });
+    expect((await w.events()).join("\n")).toContain(
+      "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2",
+    );
+    const quota = await w.admin.get(ResourceQuota, { namespace: "default", name: "q" });
+    const hard = { pods: "5", "count/deployments.apps": "1" };
+    await w.admin.update(ResourceQuota, { ...quota, spec: { hard } });
+    await w.run(40);
+    expect(await w.list(Pod)).toHaveLength(3);
+    await w.admin.delete(Deployment, { namespace: "default", name: "web" });
+    await w.run(10);
+    expect(await used()).toEqual({ pods: "0", "count/deployments.apps": "0" });
   },
 );
 

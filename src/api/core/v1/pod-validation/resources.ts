@@ -60,14 +60,18 @@ export const isExtendedResource = (name: string): boolean =>
 const isOvercommittable = (name: string): boolean =>
   isNativeResource(name) && !isHugePageResource(name);
 
-function resourceName(name: string, path: string): FieldError[] {
+/** Also what only quotas count. */
+export const isStandardResourceName = (name: string): boolean =>
+  standardNames.has(name) || isHugePageResource(name) || isQuotaHugePage(name);
+
+export function resourceName(name: string, path: string): FieldError[] {
   const errors = qualifiedName(path, name);
   if (errors.length > 0 || name.includes("/")) return errors;
-  if (standardNames.has(name) || isHugePageResource(name) || isQuotaHugePage(name)) return [];
+  if (isStandardResourceName(name)) return [];
   return [invalid(path, name, "must be a standard resource type or fully qualified")];
 }
 
-function containerResourceName(name: string, path: string): FieldError[] {
+export function containerResourceName(name: string, path: string): FieldError[] {
   const errors = resourceName(name, path);
   if (!name.includes("/")) {
     if (!computeNames.includes(name) && !isHugePageResource(name)) {
