@@ -241,9 +241,10 @@ function kindCorpus(file: string, folder: string): KindCorpus {
   const asks = new Asks(resource);
   const named = documents.map((document, at) => {
     const { metadata, ...rest } = document;
-    const own = (metadata as Value | undefined)?.["name"] ?? `${resource.plural}-${at}`;
+    const given = (metadata as Value | undefined)?.["name"];
+    const own = typeof given === "string" ? given : `${resource.plural}-${at}`;
     const object = { ...rest, metadata: { ...(metadata as Value), name: own } } as unknown as Value;
-    return [String(own), object] as const;
+    return [own, object] as const;
   });
   for (const [own, object] of named) asks.life(own, object);
   asks.lists();

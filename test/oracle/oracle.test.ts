@@ -50,7 +50,7 @@ function asked(handle: HttpHandler, clock: SteppedClock): (one: Ask) => Promise<
     const text = await reading;
     const warning = said["warning"];
     const warnings = warning === undefined ? [] : [warning].flat();
-    const type = String(said["content-type"] ?? "");
+    const type = said["content-type"] ?? "";
     return { status, type, body: text, ...(warnings.length === 0 ? {} : { warnings }) };
   };
 }

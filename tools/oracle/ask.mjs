@@ -38,7 +38,7 @@ try {
   const requests = join(folder, "requests");
   const answers = join(folder, "answers");
   const asks = kinds.flatMap((kind) =>
-    kind.asks.map(({ like: _, ...ask }) => ({ ...ask, id: `${kind.name}: ${ask.id}` })),
+    kind.asks.map((ask) => ({ ...ask, like: undefined, id: `${kind.name}: ${ask.id}` })),
   );
   writeFileSync(requests, asks.map((ask) => JSON.stringify(ask)).join("\n"));
   const program = join(".cache", "oracle", version);
