@@ -92,7 +92,7 @@ export function negotiate(preferences: Preferences): MediaType {
       if (allows(conversion)) return { format, pretty: askedPretty, as: conversion };
     }
   }
-  const all = [...(stream ? ["application/json"] : [supportedNames])];
+  const all = stream ? ["application/json"] : [supportedNames];
   if (protobuf) all.push(protobufName);
   const names = all.map((name) => (stream ? `${name};stream=watch` : name)).join(", ");
   throw notAcceptable(`only the following media types are accepted: ${names}`);
