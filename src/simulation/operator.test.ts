@@ -86,7 +86,7 @@ afterEach(async () => {
   await ended?.stop();
 });
 
-test.each(["direct", "http"] as const)(
+test.each(["direct", "https"] as const)(
   "%s: an operator keeps a website's pods, says how many are ready, and all goes with it",
   async (transport) => {
     const on = await createWorld({ seed: 7, nodes: 2, transport });
