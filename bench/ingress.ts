@@ -147,7 +147,7 @@ async function load(port: number, seconds: number): Promise<number[]> {
         if (wanted === 0) {
           const end = bytes.indexOf("\r\n\r\n");
           if (!bytes.subarray(0, 12).equals(Buffer.from("HTTP/1.1 200"))) {
-            reject(new Error(`unexpected: ${bytes.subarray(0, 80)}`));
+            reject(new Error(`unexpected: ${bytes.toString("latin1", 0, 80)}`));
             socket.destroy();
             return;
           }

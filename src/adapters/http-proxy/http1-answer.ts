@@ -95,6 +95,8 @@ export class AnswerReader {
       case "over":
         if (bytes.length > 0) throw new Error("there is more than one answer");
         return undefined;
+      default:
+        return undefined;
     }
   }
 
