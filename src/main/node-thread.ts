@@ -13,6 +13,7 @@ import { systemCrypto } from "#adapters/nodejs/crypto.ts";
 import { lineLog } from "#adapters/nodejs/log.ts";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { systemRandom } from "#adapters/nodejs/random.ts";
+import type { Handler } from "#api/request.ts";
 import { type RemoteHandler, remoteHandler } from "#client/remote.ts";
 import type { Identity } from "#cluster/certificates.ts";
 import { dnsAddress } from "#cluster/dns-service.ts";
@@ -34,11 +35,15 @@ class Orders {
   #link: NodeLink | undefined;
   #stop: { readonly withPods: boolean } | undefined;
   #changed: () => void = () => {};
+  /** Whoever holds connections hears that they must be made anew. */
+  renewed: () => void = () => {};
 
   take(order: Exclude<ToNode, { readonly type: "wrote" }>): void {
     if (order.type === "open") this.#input = order.input;
-    else if (order.type === "begin") this.#link = order.link;
-    else this.#stop = order;
+    else if (order.type === "begin" || order.type === "renew") {
+      this.#link = order.link;
+      if (order.type === "renew") this.renewed();
+    } else this.#stop = order;
     this.#changed();
   }
   opened(): Promise<NodeThreadInput> {
@@ -46,6 +51,10 @@ class Orders {
   }
   begun(): Promise<NodeLink | "stop"> {
     return this.#until(() => (this.#stop === undefined ? this.#link : "stop"));
+  }
+  /** As it is now: certificates are renewed while we run. */
+  get link(): NodeLink | undefined {
+    return this.#link;
   }
   stopped(): Promise<{ readonly withPods: boolean }> {
     return this.#until(() => this.#stop);
@@ -77,7 +86,8 @@ async function live(port: MessagePort): Promise<void> {
   const facts = engine && { pid: engine.pid, version: engine.version };
   tell({ type: "opened", engine: facts });
   const order = await orders.begun();
-  const node = order === "stop" ? undefined : await run(input, order, machine, network, log);
+  const node =
+    order === "stop" ? undefined : await run(input, order, orders, machine, network, log);
   if (node !== undefined) tell({ type: "started" });
   const { withPods } = await orders.stopped();
   await node?.stop();
@@ -105,29 +115,54 @@ async function leave(
   if (existsSync(paths.engineRun)) await rm(paths.engineRun, { recursive: true });
 }
 
+type Part = "kubelet" | "proxy" | "dns";
+
+/** A way to the API server that is made anew when its certificate is: what is under way on the old one may end. */
+class Connection {
+  readonly #open: () => RemoteHandler;
+  #now: RemoteHandler;
+  constructor(open: () => RemoteHandler) {
+    this.#open = open;
+    this.#now = open();
+  }
+  readonly handler: Handler = (request) => this.#now.handler(request);
+  renew(): void {
+    const old = this.#now;
+    this.#now = this.#open();
+    systemClock.after(requestMsMax, () => old.close());
+  }
+  close(): void {
+    this.#now.close();
+  }
+}
+
 async function run(
   input: NodeThreadInput,
   link: NodeLink,
+  orders: Orders,
   machine: RealNode,
   network: Network,
   log: Log,
 ): Promise<Pick<RunningNode, "stop">> {
   const { paths, settings, nodeName, address, isFirst } = input;
-  const connect = ({ certificate, privateKey }: Identity): RemoteHandler =>
-    remoteHandler(
-      network,
-      systemClock,
-      { unix: paths.apiSocket },
-      {
-        version: 2,
-        timeoutMs: requestMsMax,
-        tls: {
-          roots: link.authority,
-          identity: () => ({ chain: certificate, key: privateKey }),
-        },
-      },
-    );
-  const [kubelet, proxy, dns] = [connect(link.kubelet), connect(link.proxy), connect(link.dns)];
+  const now = (): NodeLink => orders.link ?? link;
+  const shown = ({ certificate, privateKey }: Identity) => ({
+    chain: certificate,
+    key: privateKey,
+  });
+  const open = (part: Part): RemoteHandler =>
+    remoteHandler(network, systemClock, link.apiServer, {
+      version: 2,
+      timeoutMs: requestMsMax,
+      tls: { roots: link.authority, identity: () => shown(now()[part]) },
+    });
+  const connections = ["kubelet", "proxy", "dns"].map(
+    (part) => new Connection(() => open(part as Part)),
+  );
+  const [kubelet, proxy, dns] = connections as [Connection, Connection, Connection];
+  orders.renewed = () => {
+    for (const one of connections) one.renew();
+  };
   const node = await startNode({
     handler: kubelet.handler,
     proxyHandler: proxy.handler,
@@ -148,6 +183,7 @@ async function run(
     podCidr: settings.podCidr,
     serviceCidr: settings.serviceCidr,
     setPodCidrs: machine.setPodCidrs,
+    routes: true,
     rootDirectory: paths.kubelet,
     localVolumesDirectory: join(paths.data, "volumes"),
     logsDirectory: paths.podLogs,
@@ -158,7 +194,7 @@ async function run(
       host: "0.0.0.0",
       port: isFirst ? kubeletPort : 0,
       tls: {
-        identity: () => ({ chain: link.server.certificate, key: link.server.privateKey }),
+        identity: () => shown(now().server),
         askClient: true,
       },
       clientRoots: link.authority,
@@ -172,7 +208,8 @@ async function run(
   return {
     async stop() {
       await node.stop();
-      for (const one of [kubelet, proxy, dns]) one.close();
+      orders.renewed = () => {};
+      for (const one of connections) one.close();
     },
   };
 }
