@@ -88,12 +88,14 @@ export async function runJoined(
     await recordProcesses(paths, supervised);
     await node.start(wish, level, tell);
     tell({ ready: true });
-    await node.ended;
+    await node.end();
     return exitStopped;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     log.write("error", "the machine could not join", { error: (error as Error).stack ?? message });
+    // Of a stop that was asked for meanwhile, whoever asked shall hear the end.
     await node.stop(false).catch(() => undefined);
+    await node.end();
     tell({ failed: `This machine could not join: ${message}` });
     return exitRefused;
   }
@@ -373,9 +375,11 @@ class JoinedNode {
     this.#log.write("info", withPods ? "stopping, pods too" : "stopping; pods run on");
     this.#cancelRenewal();
     await this.#worker.finish({ type: "stop", withPods }, stopMsMax, withPods);
-    const control = this.#control;
-    // Whoever asked is still to be answered.
-    if (control !== undefined) void this.ended.then(() => control.close(200));
+  }
+  /** The answer to whoever asked for the stop is still on its way. */
+  async end(): Promise<void> {
+    await this.ended;
+    await this.#control?.close(200);
   }
 }
 
