@@ -21,6 +21,7 @@ import type { Random } from "#ports/random.ts";
 import type { Storage } from "#ports/storage.ts";
 import type { Store } from "#ports/store.ts";
 import { provideDnsService } from "./dns-service.ts";
+import { provideIngressClass } from "./ingress-class.ts";
 import { provisionerAccount, startProvisioning } from "./provisioning.ts";
 
 export interface ControlPlaneOptions {
@@ -114,6 +115,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     createClient(reach(name), { userAgent: shortName(name) });
   const server = createClient(apiServer.as(serverUser), { userAgent: "wherry" });
   await provideDnsService(server, options.serviceCidr);
+  await provideIngressClass(server);
   const compaction = startCompaction(
     store,
     clock,

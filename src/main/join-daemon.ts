@@ -179,6 +179,7 @@ class JoinedNode {
             paths: this.#paths,
             settings: settingsFor(this.#allotment, machine),
             isFirst: this.#allotment.index === 0,
+            clusterIndex: this.#allotment.index,
             logLevel,
           },
         });

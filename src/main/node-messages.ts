@@ -14,6 +14,8 @@ export interface NodeThreadInput {
   readonly settings: ClusterSettings;
   /** It is the machine's first node: it has the port and the paths that others expect. */
   readonly isFirst: boolean;
+  /** The cluster's number on this machine. */
+  readonly clusterIndex: number;
   readonly logLevel: LogLevel;
 }
 
@@ -25,6 +27,8 @@ export interface NodeLink {
   readonly kubelet: Identity;
   readonly proxy: Identity;
   readonly dns: Identity;
+  /** Undefined: this node answers for no Ingress. */
+  readonly ingress?: Identity;
   readonly server: Identity;
 }
 

@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { systemClock } from "#adapters/nodejs/clock.ts";
 import { systemCrypto } from "#adapters/nodejs/crypto.ts";
@@ -20,6 +21,8 @@ import { dnsAddress } from "#cluster/dns-service.ts";
 import { type RunningNode, startNode } from "#cluster/node.ts";
 import type { Log } from "#ports/log.ts";
 import type { Network } from "#ports/network.ts";
+import type { IngressInput } from "./ingress-messages.ts";
+import { ingressWorker } from "./ingress-worker.ts";
 import type { FromNode, NodeLink, NodeThreadInput, ToNode } from "./node-messages.ts";
 import { clearNode, openRealNode, type RealNode, stopAllPods } from "./real-node.ts";
 import { threadStream } from "./thread-log.ts";
@@ -87,7 +90,7 @@ async function live(port: MessagePort): Promise<void> {
   tell({ type: "opened", engine: facts });
   const order = await orders.begun();
   const node =
-    order === "stop" ? undefined : await run(input, order, orders, machine, network, log);
+    order === "stop" ? undefined : await run(input, order, orders, machine, network, log, stream);
   if (node !== undefined) tell({ type: "started" });
   const { withPods } = await orders.stopped();
   await node?.stop();
@@ -115,7 +118,7 @@ async function leave(
   if (existsSync(paths.engineRun)) await rm(paths.engineRun, { recursive: true });
 }
 
-type Part = "kubelet" | "proxy" | "dns";
+type Part = "kubelet" | "proxy" | "dns" | "ingress";
 
 /** A way to the API server that is made anew when its certificate is: what is under way on the old one may end. */
 class Connection {
@@ -135,6 +138,13 @@ class Connection {
     this.#now.close();
   }
 }
+/** The ports that everybody expects; where another program has them, some near by, each cluster's own. */
+const ingressInput = ({ clusterIndex, logLevel }: NodeThreadInput): IngressInput => ({
+  host: "0.0.0.0",
+  ports: [80, 8080 + clusterIndex],
+  tlsPorts: [443, 8443 + clusterIndex],
+  logLevel,
+});
 
 async function run(
   input: NodeThreadInput,
@@ -143,12 +153,13 @@ async function run(
   machine: RealNode,
   network: Network,
   log: Log,
+  logStream: Writable,
 ): Promise<Pick<RunningNode, "stop">> {
   const { paths, settings, nodeName, address, isFirst } = input;
   const now = (): NodeLink => orders.link ?? link;
-  const shown = ({ certificate, privateKey }: Identity) => ({
-    chain: certificate,
-    key: privateKey,
+  const shown = (identity: Identity | undefined) => ({
+    chain: identity?.certificate ?? "",
+    key: identity?.privateKey ?? "",
   });
   const open = (part: Part): RemoteHandler =>
     remoteHandler(network, systemClock, link.apiServer, {
@@ -156,10 +167,11 @@ async function run(
       timeoutMs: requestMsMax,
       tls: { roots: link.authority, identity: () => shown(now()[part]) },
     });
-  const connections = ["kubelet", "proxy", "dns"].map(
-    (part) => new Connection(() => open(part as Part)),
-  );
-  const [kubelet, proxy, dns] = connections as [Connection, Connection, Connection];
+  const connect = (part: Part): Connection => new Connection(() => open(part));
+  const [kubelet, proxy, dns] = [connect("kubelet"), connect("proxy"), connect("dns")];
+  // Only where the node has an identity for it: it reads the Secrets of every Ingress.
+  const ingress = link.ingress === undefined ? undefined : connect("ingress");
+  const connections = [kubelet, proxy, dns, ...(ingress === undefined ? [] : [ingress])];
   orders.renewed = () => {
     for (const one of connections) one.renew();
   };
@@ -167,6 +179,13 @@ async function run(
     handler: kubelet.handler,
     proxyHandler: proxy.handler,
     dnsHandler: dns.handler,
+    ingress:
+      ingress === undefined
+        ? undefined
+        : {
+            handler: ingress.handler,
+            proxy: ingressWorker(ingressInput(input), log.child("ingress"), logStream),
+          },
     nodeName,
     version: kubernetesVersion,
     runtime: machine.runtime,

@@ -44,6 +44,7 @@ import { ServiceAllocator } from "./service-allocator.ts";
 import type { InFlightLimits } from "./stages/limits.ts";
 import { StoreMirror } from "./store-mirror.ts";
 import { versionLinks } from "./version-links.ts";
+import { webhookCaller } from "./webhook-client.ts";
 
 export interface ApiServerOptions {
   readonly store: Store;
@@ -138,6 +139,7 @@ class Server implements ApiServer {
     const authorizer = anyOf([administrators, nodeAuthorizer(reader, references), rbac]);
     const admission = new Admission([...admissionPlugins, preventEscalation(rbac, authorizer)], {
       reader,
+      callWebhook: webhookCaller({ proxy: options.nodeProxy, reader, clock }),
       change: (resource, namespace, name, change) =>
         this.#change(resource, namespace, name, change),
       clock,

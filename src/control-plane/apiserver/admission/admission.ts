@@ -7,6 +7,7 @@ import type { Crypto } from "#ports/crypto.ts";
 import type { Random } from "#ports/random.ts";
 import type { Authorizer } from "../authz/authorizer.ts";
 import type { Reader, ResourceRef } from "../reader.ts";
+import type { CallWebhook } from "../webhook-client.ts";
 
 export type Operation = "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
 
@@ -20,6 +21,8 @@ export interface AdmissionRequest {
   readonly subresource: string;
   readonly namespace: string;
   readonly name: string;
+  /** Reads, as the request's kind, what somebody outside made of the object; absent: it can not be changed there. */
+  readonly revise?: (changed: unknown) => ApiObject;
   readonly object: ApiObject | undefined;
   readonly oldObject: ApiObject | undefined;
   readonly user: User;
@@ -40,6 +43,7 @@ export interface AdmissionWorld {
     name: string,
     change: (object: ApiObject) => void,
   ) => Promise<void>;
+  readonly callWebhook: CallWebhook;
   readonly clock: Clock;
   readonly random: Random;
   /** For plugins that ask whether the user may do something besides the write itself. */

@@ -28,6 +28,10 @@ export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
     "list,watch networking.k8s.io ingresses,ingressclasses",
     "create,patch,update core,events.k8s.io events",
   ],
+  "wherry:ingress-status": [
+    "get,list,watch networking.k8s.io ingresses,ingressclasses",
+    "update networking.k8s.io ingresses/status",
+  ],
   // The proxies enforce NetworkPolicies.
   "wherry:network-policy": [
     "list,watch core pods,namespaces",
@@ -56,6 +60,10 @@ export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
 export const ownClusterRoleHolders: Readonly<Record<string, Holders>> = {
   "wherry:dns": { role: "wherry:dns", holders: dnsHolders },
   "wherry:ingress": { role: "wherry:ingress", holders: ingressHolders },
+  "wherry:ingress-status": {
+    role: "wherry:ingress-status",
+    holders: ["ServiceAccount kube-system/ingress-status-controller"],
+  },
   "wherry:network-policy": {
     role: "wherry:network-policy",
     holders: ["User system:kube-proxy", "Group system:nodes"],
