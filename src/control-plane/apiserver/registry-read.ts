@@ -36,7 +36,7 @@ export interface ListQuery {
   readonly continue: string;
   readonly resourceVersion: string;
   readonly resourceVersionMatch: string;
-  readonly sendInitialEvents: boolean | undefined;
+  readonly sendInitialEvents?: boolean | undefined;
   /** The version in which the request speaks, where it is not the stored one: its fields select. */
   readonly view?: {
     readonly resource: Resource;
