@@ -39,7 +39,7 @@ export function prints(output: string, expected: readonly string[]): boolean {
 }
 
 /** Paths of docs/story/app that change something. */
-const changing = /\/(?:crash|hoard|write)\b/;
+const changing = /\/(?:busy|crash|free|hoard|stuck|write)\b/;
 
 /** What only looks may be done again until it shows what the page shows; what changes something is done once. */
 export function isLook(command: string): boolean {

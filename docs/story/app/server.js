@@ -14,6 +14,8 @@ const {
 } = process.env;
 const port = Number(process.env.PORT ?? 8080);
 let stopping = false;
+let busy = false;
+let stuck = false;
 let hoard = [];
 
 function burn(ms) {
@@ -24,7 +26,26 @@ function burn(ms) {
 /** What is to end this process waits until the answer has been read. */
 const routes = {
   "/": () => `${greeting} from ${hostname()}, version ${version}\n`,
-  "/healthz": () => "ok\n",
+  "/healthz": () => {
+    if (stuck) throw new Error("stuck");
+    return "ok\n";
+  },
+  "/readyz": () => {
+    if (stopping || busy) throw new Error(stopping ? "stopping" : "busy");
+    return "ready\n";
+  },
+  "/busy": () => {
+    busy = true;
+    return "give me a moment\n";
+  },
+  "/free": () => {
+    busy = false;
+    return "ready again\n";
+  },
+  "/stuck": () => {
+    stuck = true;
+    return "I can't get on\n";
+  },
   "/burn": () => {
     burn(200);
     return "warm\n";
@@ -45,8 +66,6 @@ function serve() {
   const server = createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url, "http://here");
     if (stopping) response.setHeader("connection", "close");
-    if (pathname === "/readyz")
-      return response.writeHead(stopping ? 503 : 200).end(stopping ? "stopping\n" : "ready\n");
     if (pathname === "/write") {
       mkdirSync(dirname(notes), { recursive: true });
       appendFileSync(notes, `${searchParams.get("text")}\n`);
