@@ -1,7 +1,7 @@
 /**
  * A page of docs/story as a program: its ```console blocks, in order. A line "$ COMMAND" is run by a shell in the repository's folder, what
- * follows up to the next command is what it prints: runs of spaces count as one, "…" stands for anything within a line, a line
- * of "…" alone for any lines.
+ * follows up to the next command is what it prints: runs of spaces count as one, "…" stands for anything (or nothing) within a line,
+ * a line of "…" alone for any lines.
  */
 export interface Step {
   readonly command: string;
@@ -28,10 +28,10 @@ const squeezed = (text: string): string => text.trim().replaceAll(/\s+/g, " ");
 
 /** Whether output is what the page shows. */
 export function prints(output: string, expected: readonly string[]): boolean {
+  const pattern = (line: string): string =>
+    escaped(squeezed(line)).replaceAll(" … ", " (?:[^\\n]* )?").replaceAll("…", "[^\\n]*");
   const parts = expected.map((line) =>
-    line.trim() === "…"
-      ? "(?:[^\\n]*\\n)*?"
-      : `${escaped(squeezed(line)).replaceAll("…", "[^\\n]*")}\\n`,
+    line.trim() === "…" ? "(?:[^\\n]*\\n)*?" : `${pattern(line)}\\n`,
   );
   const lines = output.trimEnd().split("\n").map(squeezed);
   const text = output.trim() === "" ? "" : `${lines.join("\n")}\n`;
