@@ -9,6 +9,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   down: async () => (await import("./down-command.ts")).downCommand,
   status: async () => (await import("./status-command.ts")).statusCommand,
   image: async () => (await import("./image-command.ts")).imageCommand,
+  compose: async () => (await import("./compose-command.ts")).composeCommand,
 };
 
 /** kubectl's words are its own: it reads them itself. */
@@ -23,6 +24,7 @@ Usage: wherry COMMAND [options]
   down     stops it; its pods stop too (--purge: and deletes its data)
   status   what runs where, versions, health, resource use
   image    images without Docker: build, load, list, remove, pull
+  compose  a docker compose file on the cluster: up, convert, down
   kubectl  kubectl's commands, for machines that have none (also: wherry k)
 
 wherry COMMAND --help says more.
