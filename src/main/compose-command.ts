@@ -123,10 +123,9 @@ let surroundings: Surroundings | undefined;
 async function kubectl(given: Arguments, words: readonly string[], mute = false): Promise<number> {
   surroundings ??= systemSurroundings(kubernetesVersion);
   const around = surroundings;
-  const { out } = around.terminal;
   // That there was nothing of a kind is no news.
   const tell = (text: string | Uint8Array): void => {
-    if (text !== "No resources found\n") out(text);
+    if (text !== "No resources found\n") around.terminal.out(text);
   };
   const terminal = { ...around.terminal, out: tell, ...(mute ? { error: () => {} } : {}) };
   return runKubectl(kubectlCommands, [...words, ...places(given)], { ...around, terminal });
