@@ -6,7 +6,9 @@ import type { Command } from "../src/main/arguments.ts";
 import { composeCommand } from "../src/main/compose-command.ts";
 import { downCommand } from "../src/main/down-command.ts";
 import { imageCommand } from "../src/main/image-command.ts";
+import { joinCommand } from "../src/main/join-command.ts";
 import { statusCommand } from "../src/main/status-command.ts";
+import { tokenCommand } from "../src/main/token-command.ts";
 import { upCommand } from "../src/main/up-command.ts";
 
 const documents = [
@@ -28,6 +30,8 @@ const commands: readonly Command[] = [
   statusCommand,
   imageCommand,
   composeCommand,
+  joinCommand,
+  tokenCommand,
 ];
 
 test("relative links lead to files", () => {
@@ -74,7 +78,7 @@ test("README's commands and options are those of the program", () => {
     // A loop, a pipe or "&&" around it is the shell's.
     for (const said of matches(code, /(?:^|\s)wherry ([a-z][^;&|#]*(?:\|[a-z][^;&#]*)?)/g)) {
       const [name = "", ...words] = said.trim().split(/\s+/);
-      // kubectl's words are its own; test/from-docker.test.ts reads some.
+      // kubectl's words are its own.
       if (name === "kubectl" || name === "k") continue;
       const command = commands.find((one) => one.name === name);
       if (command === undefined) {
