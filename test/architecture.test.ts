@@ -12,6 +12,7 @@ const components = [
   "node/proxy",
   "node/image",
   "addons/dns",
+  "addons/ingress",
   "addons/provisioner",
 ];
 const boxes = [...base, "control-plane/store", "control-plane/apiserver", ...components];
@@ -28,6 +29,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "adapters/nodejs": ["ports", "machinery"],
   "adapters/containerd": ["ports", "machinery"],
   "adapters/linux": ["ports", "machinery"],
+  "adapters/http-proxy": ["ports", "machinery"],
   "adapters/memory": ["ports", "machinery"],
   simulation: [...boxes, "cluster", "adapters/memory"],
   main: [
@@ -38,6 +40,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "adapters/nodejs",
     "adapters/containerd",
     "adapters/linux",
+    "adapters/http-proxy",
     "adapters/memory",
   ],
 };

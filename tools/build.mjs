@@ -5,7 +5,11 @@ import { build } from "esbuild";
 
 if (existsSync("src/main/wherry.ts")) {
   await build({
-    entryPoints: { wherry: "src/main/wherry.ts", "node-thread": "src/main/node-thread.ts" },
+    entryPoints: {
+      wherry: "src/main/wherry.ts",
+      "node-thread": "src/main/node-thread.ts",
+      "ingress-thread": "src/main/ingress-thread.ts",
+    },
     outdir: "dist",
     outExtension: { ".js": ".mjs" },
     bundle: true,

@@ -1,11 +1,14 @@
 /** The built-in kinds that the API server serves, in the order of their groups: one line a kind. */
 
+import { MutatingWebhookConfiguration } from "./admissionregistration/v1/mutatingwebhookconfiguration.ts";
+import { ValidatingWebhookConfiguration } from "./admissionregistration/v1/validatingwebhookconfiguration.ts";
 import { CustomResourceDefinition } from "./apiextensions/v1/customresourcedefinition.ts";
 import { ControllerRevision } from "./apps/v1/controllerrevision.ts";
 import { DaemonSet } from "./apps/v1/daemonset.ts";
 import { Deployment } from "./apps/v1/deployment.ts";
 import { ReplicaSet } from "./apps/v1/replicaset.ts";
 import { StatefulSet } from "./apps/v1/statefulset.ts";
+import { CertificateSigningRequest } from "./certificates/v1/certificatesigningrequest.ts";
 import { Lease } from "./coordination/v1/lease.ts";
 import { ConfigMap } from "./core/v1/configmap.ts";
 import { Endpoints } from "./core/v1/endpoints.ts";
@@ -65,6 +68,7 @@ export const builtInResources: readonly Resource[] = [
   ReplicaSet,
   StatefulSet,
   EventsEvent,
+  CertificateSigningRequest,
   Lease,
   EndpointSlice,
   Ingress,
@@ -78,6 +82,8 @@ export const builtInResources: readonly Resource[] = [
   RoleBinding,
   RuntimeClass,
   PriorityClass,
+  MutatingWebhookConfiguration,
+  ValidatingWebhookConfiguration,
   CustomResourceDefinition,
   CSIDriver,
   CSINode,

@@ -7,6 +7,7 @@ import type { FieldError } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import type { ObjectSchema } from "#machinery/schema.ts";
 import { kindSchema, type ResourceFacts, resourceFactsOf } from "./facts.ts";
+import type { User } from "./request.ts";
 
 /** The identity of a kind: enough for a client. The type parameter is the object's TypeScript type. */
 export interface Kind<T extends ApiObject = ApiObject> {
@@ -39,6 +40,8 @@ export interface PrinterColumn<T> {
 export interface StrategyContext {
   readonly now: number;
   readonly user: string;
+  /** All that is known of the user. */
+  readonly requester?: User;
   /** What an update comes through: "" the object itself, "resize", "ephemeralcontainers", "finalize" … */
   readonly subresource?: string;
   /** The version in which the request speaks; absent: the resource's own. */

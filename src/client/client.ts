@@ -59,6 +59,12 @@ export interface Client {
   /** PUT of the whole; the resourceVersion in it guards against lost updates. */
   update<T extends ApiObject>(kind: Kind<T>, object: T): Promise<Stored<T>>;
   updateStatus<T extends ApiObject>(kind: Kind<T>, object: T): Promise<Stored<T>>;
+  /** PUT through another subresource that shows the whole object: approval, finalize. */
+  updateSubresource<T extends ApiObject>(
+    kind: Kind<T>,
+    object: T,
+    subresource: string,
+  ): Promise<Stored<T>>;
   patch<T extends ApiObject>(
     kind: Kind<T>,
     ref: Ref,
@@ -243,6 +249,7 @@ export function createClient(handler: Handler, options: ClientOptions): Client {
     },
     update: (kind, body) => put(kind, body),
     updateStatus: (kind, body) => put(kind, body, "status"),
+    updateSubresource: (kind, body, subresource) => put(kind, body, subresource),
     patch(kind, ref, type, body, { subresource, ...rest } = {}) {
       const path = pathOf(kind, { ...ref, ...(subresource === undefined ? {} : { subresource }) });
       const apply = type === "apply" ? { fieldManager: options.userAgent.split("/", 1)[0] } : {};

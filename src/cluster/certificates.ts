@@ -21,6 +21,8 @@ export type Leaf = Pick<CertificateFacts, "user" | "groups" | "names" | "uses">;
 export interface CertificateStore {
   /** The authority's certificate, made if there is none. */
   authority(): Promise<string>;
+  /** The authority with its key, for the cluster's signers. */
+  signer(): Promise<Identity>;
   /** The identity of that name: from its files, or issued now. */
   identity(name: string, leaf: Leaf): Promise<Identity>;
   signingKey(name: string): Promise<{ privateKey: string; publicKey: string }>;
@@ -51,6 +53,10 @@ class FileCertificates implements CertificateStore {
 
   async authority(): Promise<string> {
     return (await this.#ca()).certificate;
+  }
+
+  signer(): Promise<Identity> {
+    return this.#ca();
   }
 
   #ca(): Promise<Identity> {

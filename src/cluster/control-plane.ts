@@ -21,6 +21,7 @@ import type { Random } from "#ports/random.ts";
 import type { Storage } from "#ports/storage.ts";
 import type { Store } from "#ports/store.ts";
 import { provideDnsService } from "./dns-service.ts";
+import { provideIngressClass } from "./ingress-class.ts";
 import { provisionerAccount, startProvisioning } from "./provisioning.ts";
 
 export interface ControlPlaneOptions {
@@ -34,6 +35,8 @@ export interface ControlPlaneOptions {
   readonly domain: string;
   /** PEM of the authority that signs clients' certificates. */
   readonly authority: string;
+  /** Its private key: what the cluster's own signers issue certificates with. Undefined: someone else signs. */
+  readonly authorityKey?: string;
   readonly serviceAccountKey: { readonly privateKey: string; readonly publicKey: string };
   readonly nodeProxy?: NodeProxy;
   readonly controllers?: Partial<ControllerSettings>;
@@ -87,6 +90,7 @@ export function apiServerNames(serviceCidr: string, domain: string): string[] {
 
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { storage, clock, random, crypto, log, serviceAccountKey, nodeProxy } = options;
+  const { authorityKey } = options;
   const store = await openStore({ storage, clock, log: log.child("store") });
   const apiServer = await createApiServer({
     store,
@@ -111,6 +115,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     createClient(reach(name), { userAgent: shortName(name) });
   const server = createClient(apiServer.as(serverUser), { userAgent: "wherry" });
   await provideDnsService(server, options.serviceCidr);
+  await provideIngressClass(server);
   const compaction = startCompaction(
     store,
     clock,
@@ -122,7 +127,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     clock,
     random: random.fork("controllers"),
     log: log.child("controllers"),
-    settings: { clusterCidr: options.podCidr, rootCa: options.authority, ...options.controllers },
+    settings: {
+      clusterCidr: options.podCidr,
+      rootCa: options.authority,
+      ...(authorityKey === undefined
+        ? {}
+        : { signer: { crypto, certificate: options.authority, privateKey: authorityKey } }),
+      ...options.controllers,
+    },
   });
   const schedulerClient = componentClient("system:kube-scheduler");
   const schedulerInformers = createInformers(schedulerClient, {

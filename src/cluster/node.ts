@@ -2,7 +2,9 @@
  * A node: kubelet, proxy and DNS around one connection to the API server, which may be in this process or far away. Pure: what
  * they run on comes in through ports.
  */
+
 import { createDnsServer, type DnsServer } from "#addons/dns/server.ts";
+import { createIngress, type IngressServer } from "#addons/ingress/controller.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import type { Handler } from "#api/request.ts";
 import { createClient } from "#client/client.ts";
@@ -12,6 +14,7 @@ import { parseResolvConf } from "#node/kubelet/dns.ts";
 import { createKubelet, type Kubelet, type KubeletOptions } from "#node/kubelet/kubelet.ts";
 import { createProxy, type Proxy } from "#node/proxy/proxy.ts";
 import type { Dataplane, DataplaneFact } from "#ports/dataplane.ts";
+import type { HttpProxy } from "#ports/http-proxy.ts";
 
 export interface NodeOptions extends Omit<KubeletOptions, "client" | "podCidrs"> {
   /** Speaks as system:node:NAME. */
@@ -20,6 +23,8 @@ export interface NodeOptions extends Omit<KubeletOptions, "client" | "podCidrs">
   readonly proxyHandler: Handler;
   /** Speaks as system:kube-dns; undefined: this node answers no DNS queries. */
   readonly dnsHandler: Handler | undefined;
+  /** `handler` speaks as system:wherry-ingress; undefined: this node answers for no Ingress. */
+  readonly ingress: { readonly handler: Handler; readonly proxy: HttpProxy } | undefined;
   readonly dataplane: Dataplane;
   /** Where pods reach this node. */
   readonly address: string;
@@ -89,13 +94,16 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
     },
   });
   const dns = await dnsOf(options);
+  const ingress = ingressOf(options);
   await kubelet.start();
   await proxy.start();
   await dns?.server.start();
+  await ingress?.server.start();
   return {
     kubelet,
     dns: dns?.server,
     async stop() {
+      await ingress?.stop();
       await dns?.server.stop();
       dns?.informers.stop();
       await proxy.stop();
@@ -129,4 +137,41 @@ async function dnsOf(
     log,
   });
   return { server, informers };
+}
+
+function ingressOf(
+  options: NodeOptions,
+): { readonly server: IngressServer; readonly stop: () => Promise<void> } | undefined {
+  const { ingress, clock, crypto, nodeName, address } = options;
+  if (ingress === undefined) return undefined;
+  const log = options.log.child("ingress");
+  const random = options.random.fork("ingress");
+  const client = createClient(ingress.handler, { userAgent: "wherry-ingress" });
+  const informers = createInformers(client, { clock, random, log });
+  const recorder = createEventRecorder(
+    client,
+    { component: "wherry-ingress", host: nodeName },
+    { clock, random, log },
+  );
+  const { proxy } = ingress;
+  const server = createIngress({
+    nodeName,
+    address,
+    proxy,
+    client,
+    informers,
+    recorder,
+    crypto,
+    clock,
+    random,
+    log,
+  });
+  return {
+    server,
+    async stop() {
+      await server.stop();
+      recorder.stop();
+      informers.stop();
+    },
+  };
 }

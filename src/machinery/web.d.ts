@@ -19,6 +19,9 @@ declare class URL {
   port: string;
   pathname: string;
   search: string;
+  hash: string;
+  username: string;
+  password: string;
   readonly searchParams: URLSearchParams;
 }
 declare class URLSearchParams {

@@ -239,6 +239,7 @@ async function controlPlaneOf(
     serviceCidr: settings.serviceCidr,
     domain: settings.domain,
     authority,
+    authorityKey: (await certificates.signer()).privateKey,
     serviceAccountKey: await certificates.signingKey("sa"),
     nodeProxy: nodeProxy({
       network: simulated?.network ?? network,

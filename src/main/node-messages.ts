@@ -13,6 +13,8 @@ export interface NodeThreadInput {
   readonly settings: ClusterSettings;
   /** It is the machine's first node: it has the port and the paths that others expect. */
   readonly isFirst: boolean;
+  /** The cluster's number on this machine. */
+  readonly clusterIndex: number;
   readonly logLevel: LogLevel;
 }
 
@@ -22,6 +24,7 @@ export interface NodeLink {
   readonly kubelet: Identity;
   readonly proxy: Identity;
   readonly dns: Identity;
+  readonly ingress: Identity;
   readonly server: Identity;
 }
 

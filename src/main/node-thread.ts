@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { systemClock } from "#adapters/nodejs/clock.ts";
 import { systemCrypto } from "#adapters/nodejs/crypto.ts";
@@ -19,6 +20,8 @@ import { dnsAddress } from "#cluster/dns-service.ts";
 import { type RunningNode, startNode } from "#cluster/node.ts";
 import type { Log } from "#ports/log.ts";
 import type { Network } from "#ports/network.ts";
+import type { IngressInput } from "./ingress-messages.ts";
+import { ingressWorker } from "./ingress-worker.ts";
 import type { FromNode, NodeLink, NodeThreadInput, ToNode } from "./node-messages.ts";
 import { clearNode, openRealNode, type RealNode, stopAllPods } from "./real-node.ts";
 import { threadStream } from "./thread-log.ts";
@@ -77,7 +80,8 @@ async function live(port: MessagePort): Promise<void> {
   const facts = engine && { pid: engine.pid, version: engine.version };
   tell({ type: "opened", engine: facts });
   const order = await orders.begun();
-  const node = order === "stop" ? undefined : await run(input, order, machine, network, log);
+  const node =
+    order === "stop" ? undefined : await run(input, order, machine, network, log, stream);
   if (node !== undefined) tell({ type: "started" });
   const { withPods } = await orders.stopped();
   await node?.stop();
@@ -105,12 +109,21 @@ async function leave(
   if (existsSync(paths.engineRun)) await rm(paths.engineRun, { recursive: true });
 }
 
+/** The ports that everybody expects; where another program has them, some near by, each cluster's own. */
+const ingressInput = ({ clusterIndex, logLevel }: NodeThreadInput): IngressInput => ({
+  host: "0.0.0.0",
+  ports: [80, 8080 + clusterIndex],
+  tlsPorts: [443, 8443 + clusterIndex],
+  logLevel,
+});
+
 async function run(
   input: NodeThreadInput,
   link: NodeLink,
   machine: RealNode,
   network: Network,
   log: Log,
+  logStream: Writable,
 ): Promise<Pick<RunningNode, "stop">> {
   const { paths, settings, nodeName, address, isFirst } = input;
   const connect = ({ certificate, privateKey }: Identity): RemoteHandler =>
@@ -128,10 +141,15 @@ async function run(
       },
     );
   const [kubelet, proxy, dns] = [connect(link.kubelet), connect(link.proxy), connect(link.dns)];
+  const ingress = connect(link.ingress);
   const node = await startNode({
     handler: kubelet.handler,
     proxyHandler: proxy.handler,
     dnsHandler: dns.handler,
+    ingress: {
+      handler: ingress.handler,
+      proxy: ingressWorker(ingressInput(input), log.child("ingress"), logStream),
+    },
     nodeName,
     version: kubernetesVersion,
     runtime: machine.runtime,
@@ -172,7 +190,7 @@ async function run(
   return {
     async stop() {
       await node.stop();
-      for (const one of [kubelet, proxy, dns]) one.close();
+      for (const one of [kubelet, proxy, dns, ingress]) one.close();
     },
   };
 }

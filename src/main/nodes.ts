@@ -68,6 +68,7 @@ class RealNodes implements NodesToBe {
       paths,
       settings,
       isFirst: allotment.index === 0,
+      clusterIndex: allotment.index,
       logLevel,
     };
     worker.attach({
@@ -135,17 +136,18 @@ class RealNodes implements NodesToBe {
     const nodeUser = { user: `system:node:${this.#nodeName}`, groups: ["system:nodes"] };
     const client = (name: string, who: Pick<Leaf, "user" | "groups">): Promise<Identity> =>
       certificates.identity(name, { ...who, names: [], uses: ["client auth"] });
-    const [authority, kubelet, proxy, dns, server] = await Promise.all([
+    const [authority, kubelet, proxy, dns, ingress, server] = await Promise.all([
       certificates.authority(),
       client("kubelet", nodeUser),
       client("kube-proxy", { user: "system:kube-proxy", groups: [] }),
       client("kube-dns", { user: "system:kube-dns", groups: [] }),
+      client("wherry-ingress", { user: "system:wherry-ingress", groups: [] }),
       certificates.identity("kubelet-server", {
         ...nodeUser,
         names: [this.#nodeName, address],
         uses: ["server auth"],
       }),
     ]);
-    return { authority, kubelet, proxy, dns, server };
+    return { authority, kubelet, proxy, dns, ingress, server };
   }
 }

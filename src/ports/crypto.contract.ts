@@ -204,4 +204,37 @@ function judgementContract(name: string, make: () => CryptoWorld): void {
     const own = await crypto.issue(facts({ user: "self" }), key.publicKey, key);
     expect(crypto.judge([der(own)], own, now)).toMatchObject({ user: "self" });
   });
+
+  test(`${name}: a signing request says what it asks for, and is signed with the key that it names`, async () => {
+    const { crypto } = make();
+    const key = await crypto.generateKey("ES256");
+    const wanted = {
+      user: "system:node:n",
+      groups: ["system:nodes"],
+      names: ["n.example.com", "192.0.2.7", "2001:db8::1"],
+    };
+    const pem = await crypto.request(wanted, key);
+    const read = crypto.readRequest(pem);
+    expect(read).toMatchObject({
+      user: "system:node:n",
+      groups: ["system:nodes"],
+      dnsNames: ["n.example.com"],
+      addresses: ["192.0.2.7", "2001:db8::1"],
+      mails: [],
+      uris: [],
+    });
+    const bare = crypto.readRequest(await crypto.request({ ...wanted, names: [] }, key));
+    expect(bare).toMatchObject({ dnsNames: [], addresses: [] });
+    if ("refused" in read) throw new Error(read.refused);
+    const ca = await authority(crypto);
+    const issued = await crypto.issue(facts({ user: read.user }), read.publicKey, ca);
+    expect(crypto.readCertificate(issued).user).toBe("system:node:n");
+    const other = await crypto.generateKey("ES256");
+    const stolen = await crypto.request(wanted, { ...key, publicKey: other.publicKey });
+    expect(crypto.readRequest(stolen)).toHaveProperty("refused");
+    expect(crypto.readRequest("nonsense")).toEqual({
+      refused: "PEM block type must be CERTIFICATE REQUEST",
+    });
+    expect(crypto.readRequest(pem.replace(/\n[^-\n]{9}/, "\nAAAAAAAAA"))).toHaveProperty("refused");
+  });
 }

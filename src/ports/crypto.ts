@@ -13,6 +13,20 @@ export interface CertificateFacts {
   readonly toMs: number;
 }
 
+/** What a certificate signing request (PKCS #10) asks for, and whose key it is for. */
+export interface CertificateRequest {
+  /** CN. */
+  readonly user: string;
+  /** O. */
+  readonly groups: readonly string[];
+  readonly dnsNames: readonly string[];
+  readonly addresses: readonly string[];
+  readonly mails: readonly string[];
+  readonly uris: readonly string[];
+  /** PEM. */
+  readonly publicKey: string;
+}
+
 /** Keys and certificates are PEM (keys PKCS #8). */
 export interface Crypto {
   secret(count: number): Bytes;
@@ -33,6 +47,13 @@ export interface Crypto {
     by: { readonly certificate?: string; readonly privateKey: string },
   ): Promise<string>;
   readCertificate(pem: string): CertificateFacts;
+  /** A signing request (PEM), signed with the key that it asks a certificate for. */
+  request(
+    wanted: Pick<CertificateFacts, "user" | "groups" | "names">,
+    key: { readonly privateKey: string; readonly publicKey: string },
+  ): Promise<string>;
+  /** What a signing request says, if it is signed with the key that it names; else why it counts for nothing. */
+  readRequest(pem: string): CertificateRequest | { readonly refused: string };
   /** The leaf's facts if the chain leads to one of `roots` and is valid at the moment; else why not. */
   judge(
     chain: readonly Bytes[],

@@ -96,6 +96,7 @@ export class SimulatedControlPlane {
       storage: new MemoryStorage(disk),
       random: random.fork(`life ${++this.#lives}`),
       authority,
+      authorityKey: (await this.certificates.signer()).privateKey,
       serviceAccountKey: await this.certificates.signingKey("sa"),
       nodeProxy: nodeProxy({
         network: place,

@@ -4,6 +4,7 @@
  */
 import { MemoryDataplane } from "#adapters/memory/dataplane.ts";
 import { MemoryHost } from "#adapters/memory/host.ts";
+import { MemoryHttpProxy } from "#adapters/memory/http-proxy.ts";
 import type { MemoryNetwork } from "#adapters/memory/network.ts";
 import { type ProgramRule, SimulatedRuntime } from "#adapters/memory/runtime.ts";
 import type { Taint } from "#api/generated/core/v1.ts";
@@ -88,6 +89,7 @@ export class SimulatedNode {
   readonly host: MemoryHost;
   readonly runtime: SimulatedRuntime;
   readonly dataplane: MemoryDataplane;
+  readonly proxy: MemoryHttpProxy;
   readonly #options: SimulatedNodeOptions;
   #life: Life | undefined;
   #lives = 0;
@@ -129,6 +131,11 @@ export class SimulatedNode {
         },
       },
     });
+    this.proxy = new MemoryHttpProxy({
+      network: () => network.host(address),
+      ports: [80, 8080],
+      tlsPorts: [443, 8443],
+    });
     this.dataplane = new MemoryDataplane({
       clock,
       random: random.fork("dataplane"),
@@ -164,6 +171,7 @@ export class SimulatedNode {
       handler: handlerOf(`system:node:${name}`),
       proxyHandler: handlerOf("system:kube-proxy"),
       dnsHandler: handlerOf("system:kube-dns"),
+      ingress: { handler: handlerOf("system:wherry-ingress"), proxy: this.proxy },
       nodeName: name,
       version: this.#options.version,
       runtime: this.runtime,
@@ -214,6 +222,7 @@ export class SimulatedNode {
     this.#options.network.remove(this.address);
     await life?.agent.stop();
     await this.dataplane.remove();
+    this.proxy.forget();
     this.runtime.powerCut();
   }
 

@@ -4,7 +4,7 @@
  * no simulated component does. Keys and certificates are JSON in PEM armour; other programs cannot read them.
  */
 import { sha256 } from "#machinery/hash.ts";
-import type { CertificateFacts, Crypto } from "#ports/crypto.ts";
+import type { CertificateFacts, CertificateRequest, Crypto } from "#ports/crypto.ts";
 import type { Random } from "#ports/random.ts";
 import type { Bytes } from "#ports/stream.ts";
 import { hmacSha256 } from "./hmac.ts";
@@ -28,8 +28,17 @@ interface Certificate {
   readonly signature: string;
 }
 
+/** What a signing request says; signed like a certificate, by its own key. */
+interface Wanted {
+  readonly user: string;
+  readonly groups: readonly string[];
+  readonly names: readonly string[];
+  readonly publicKey: string;
+}
+
 const text = new TextEncoder();
 const chainLengthMax = 16;
+const requestLabel = "CERTIFICATE REQUEST";
 
 export function memoryCrypto(random: Random): Crypto {
   return {
@@ -66,6 +75,13 @@ export function memoryCrypto(random: Random): Crypto {
       return write("CERTIFICATE", { body: json, signature } satisfies Certificate);
     },
     readCertificate: (pem) => readPem(pem).facts,
+    async request(wanted, key) {
+      const { key: publicKey } = readKey("PUBLIC KEY", key.publicKey);
+      const body = JSON.stringify({ ...wanted, publicKey } satisfies Wanted);
+      const signature = hex(signWith(publicOf(key.privateKey), text.encode(body)));
+      return write(requestLabel, { body, signature } satisfies Certificate);
+    },
+    readRequest,
     judge,
   };
 }
@@ -121,6 +137,33 @@ function read(bytes: Bytes): { readonly certificate: Certificate; readonly body:
   }
   const { body, signature } = certificate;
   return { certificate: { body, signature }, body: JSON.parse(body) as Body };
+}
+
+function readRequest(pem: string): CertificateRequest | { readonly refused: string } {
+  const [block] = unarmour(requestLabel, pem);
+  if (block === undefined) return { refused: "PEM block type must be CERTIFICATE REQUEST" };
+  let wanted: Wanted;
+  let signature: string;
+  let body: string;
+  try {
+    ({ body, signature } = JSON.parse(new TextDecoder().decode(block)) as Certificate);
+    wanted = JSON.parse(body) as Wanted;
+  } catch {
+    return { refused: "not a certificate request" };
+  }
+  const key: Key = { algorithm: "ES256", key: wanted.publicKey };
+  if (hex(signWith(key, text.encode(body))) !== signature)
+    return { refused: "x509: signature verification failed" };
+  const isAddress = (name: string): boolean => /^[\d.]+$|:/.test(name);
+  return {
+    user: wanted.user,
+    groups: wanted.groups,
+    dnsNames: wanted.names.filter((name) => !isAddress(name)),
+    addresses: wanted.names.filter(isAddress),
+    mails: [],
+    uris: [],
+    publicKey: write("PUBLIC KEY", key),
+  };
 }
 
 type Read = ReturnType<typeof read>;

@@ -8,7 +8,7 @@ import type { CertificateFacts } from "#ports/crypto.ts";
 import type { Bytes } from "#ports/stream.ts";
 import * as d from "./der.ts";
 
-const ids = {
+export const ids = {
   commonName: "2.5.4.3",
   organization: "2.5.4.10",
   subjectKeyId: "2.5.29.14",
@@ -77,7 +77,7 @@ export function issueCertificate(
   return pemOf(d.sequence(body, algorithm, d.bits(signature)));
 }
 
-function nameOf(facts: CertificateFacts): Bytes {
+export function nameOf(facts: Pick<CertificateFacts, "user" | "groups">): Bytes {
   const part = (id: string, value: string): Bytes =>
     d.der(d.tag.set, d.sequence(d.oid(id), d.utf8(value)));
   return d.sequence(
@@ -123,7 +123,7 @@ function extensionsOf(
   );
 }
 
-function alternativeName(name: string): Bytes {
+export function alternativeName(name: string): Bytes {
   if (isIP(name) !== 0) return d.der(d.context(7, false), addressBytes(name));
   if (!/^[\x21-\x7e]+$/.test(name)) throw new Error(`not a DNS name: ${JSON.stringify(name)}`);
   return d.der(d.context(2, false), new TextEncoder().encode(name));
@@ -157,12 +157,12 @@ function keyId(publicKey: Bytes): Bytes {
   return new Uint8Array(createHash("sha1").update(key.content.subarray(1)).digest());
 }
 
-export function pemOf(certificate: Bytes): string {
+export function pemOf(bytes: Bytes, label = "CERTIFICATE"): string {
   const lines =
-    Buffer.from(certificate)
+    Buffer.from(bytes)
       .toString("base64")
       .match(/.{1,64}/g) ?? [];
-  return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
+  return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;
 }
 
 /** The certificates of a PEM text, in order; other blocks and text between them are passed over. */
@@ -233,7 +233,10 @@ export function narrowUses(
   return new Set([...below].filter((use) => above.has(use)));
 }
 
-function readName(name: Bytes): { readonly user: string; readonly groups: readonly string[] } {
+export function readName(name: Bytes): {
+  readonly user: string;
+  readonly groups: readonly string[];
+} {
   let user = "";
   const groups: string[] = [];
   for (const set of d.readAll(name)) {
@@ -303,7 +306,7 @@ function readNames(content: Bytes): string[] {
   });
 }
 
-function addressText(bytes: Bytes): string {
+export function addressText(bytes: Bytes): string {
   if (bytes.length === 4) return bytes.join(".");
   if (bytes.length !== 16) throw new Error("an IP address of neither 4 nor 16 bytes");
   const words = Array.from(

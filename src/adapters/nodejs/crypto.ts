@@ -22,6 +22,7 @@ import {
   readPem,
   splitPem,
 } from "./certificate.ts";
+import { readRequest, writeRequest } from "./certificate-request.ts";
 
 const serialBytes = 16;
 const rsaBits = 2048;
@@ -45,6 +46,10 @@ export const systemCrypto: Crypto = {
     return issueCertificate(facts, publicKey, by, this.secret(serialBytes));
   },
   readCertificate: (pem) => readPem(pem).facts,
+  async request(wanted, key) {
+    return writeRequest(wanted, key);
+  },
+  readRequest,
   judge,
 };
 

@@ -10,7 +10,7 @@ import type { ApiResponse, Handler, User, WatchEvent } from "#api/request.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import type { Source } from "#ports/stream.ts";
 import { openStore } from "../store/store.ts";
-import { type ApiServer, createApiServer } from "./server.ts";
+import { type ApiServer, type ApiServerOptions, createApiServer } from "./server.ts";
 
 export interface World {
   readonly clock: SteppedClock;
@@ -31,7 +31,10 @@ export type Transport = (parts: TransportParts) => Promise<World["as"]>;
 /** Anything that came back, for looking into. */
 export type Loose = ApiObject & Record<string, Record<string, unknown>>;
 
-export async function makeWorld(transport: Transport): Promise<World> {
+export async function makeWorld(
+  transport: Transport,
+  more: Partial<ApiServerOptions> = {},
+): Promise<World> {
   const clock = new SteppedClock({ startMs: 1_767_225_600_000 });
   const random = seededRandom(7);
   const crypto = memoryCrypto(random.fork("crypto"));
@@ -62,6 +65,7 @@ export async function makeWorld(transport: Transport): Promise<World> {
       issuer: "https://kubernetes.default.svc.cluster.local",
     },
     advertise: { address: "192.0.2.1", port: 6443 },
+    ...more,
   });
   return { clock, server, log, store, as: await transport({ server, clock, issue }) };
 }

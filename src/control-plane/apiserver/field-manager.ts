@@ -22,6 +22,7 @@ const notSpec: ReadonlySet<string> = new Set(["apiVersion", "kind", "metadata", 
 /** Which fields the way in by which somebody writes does not touch. Undefined: it may touch all. */
 function untouched(resource: Resource, subresource: string): FieldSet | undefined {
   const window = windowOf(resource, subresource);
+  if (window?.copy === "status") return setOfPaths(["spec", "status.certificate"].map(fieldPath));
   if (window !== undefined) {
     const spec = resource.schema.fields.get("spec")?.schema;
     const others = spec?.type === "object" ? [...spec.fields.keys()] : [];

@@ -16,6 +16,8 @@ export interface ProxyTarget {
   readonly scheme: "http" | "https";
   /** The kubelet: speak as the API server, and check that it is this node. */
   readonly node?: string;
+  /** Whom to trust, and as whom the other side must prove itself; without it, an unnamed target's certificate is not judged. */
+  readonly tls?: { readonly roots?: string; readonly serverName: string };
 }
 
 export interface NodeProxy {
@@ -132,6 +134,8 @@ export function nodeProxy({ network, identity, roots }: NodeProxyOptions): NodeP
   const dial = (to: ProxyTarget): HttpClient => {
     const address: Address = { host: to.host, port: to.port };
     if (to.scheme === "http") return network.http(address, { version: 1, connections: 1 });
+    if (to.tls !== undefined)
+      return network.http(address, { version: 1, connections: 1, tls: to.tls });
     const tls =
       to.node === undefined ? { insecure: true } : { roots, identity, serverName: to.node };
     return network.http(address, { version: 1, connections: 1, tls });

@@ -2,10 +2,7 @@ import { expect, test } from "vitest";
 import { seededRandom } from "#adapters/memory/random.ts";
 import { typeSchema } from "#api/facts.ts";
 import type { Service } from "#api/generated/core/v1.ts";
-import type { ApiRequest, User } from "#api/request.ts";
-import type { ApiObject } from "#machinery/meta.ts";
-import type { Attributes } from "./authz/authorizer.ts";
-import { nodeAuthorizer } from "./authz/node-authorizer.ts";
+import type { ApiRequest } from "#api/request.ts";
 import { allowsMetaConversion, bodyFormat, negotiate } from "./media-type.ts";
 import { encodeForStore } from "./object-codec.ts";
 import { readProtobuf } from "./protobuf.ts";
@@ -103,61 +100,6 @@ test("protobuf: a ConfigMap and a ServicePort as Go writes them", () => {
   expect(() => readProtobuf(map.subarray(0, 30), typeSchema("io.k8s.api.core.v1.Pod"))).toThrow(
     "unexpected EOF",
   );
-});
-
-const wants = (
-  user: User,
-  verb: string,
-  resource: string,
-  more: Partial<Attributes> = {},
-): Attributes => ({
-  user,
-  verb,
-  isResource: true,
-  group: "",
-  version: "v1",
-  resource,
-  subresource: "",
-  namespace: "default",
-  name: "",
-  path: "",
-  ...more,
-});
-
-test("a node sees what its pods refer to, and writes what is its own", () => {
-  const pod = {
-    kind: "Pod",
-    apiVersion: "v1",
-    metadata: { name: "p", namespace: "default" },
-    spec: {
-      nodeName: "n1",
-      serviceAccountName: "sa",
-      volumes: [{ name: "v", secret: { secretName: "s" } }],
-      containers: [{ name: "c", envFrom: [{ configMapRef: { name: "m" } }] }],
-    },
-  } as ApiObject;
-  const authorizer = nodeAuthorizer({
-    get: () => pod,
-    list: () => [pod],
-    fresh: () => Promise.resolve(),
-  });
-  const may = (node: string, verb: string, resource: string, more: Partial<Attributes> = {}) => {
-    const user = { name: `system:node:${node}`, groups: ["system:nodes"] };
-    return authorizer.authorize(wants(user, verb, resource, more)).decision === "allow";
-  };
-  expect(may("n1", "get", "secrets", { name: "s" })).toBe(true);
-  expect(may("n1", "get", "secrets", { name: "t" })).toBe(false);
-  expect(may("n2", "get", "secrets", { name: "s" })).toBe(false);
-  expect(may("n1", "watch", "configmaps", { name: "m" })).toBe(true);
-  expect(may("n1", "list", "configmaps")).toBe(false);
-  const token = { name: "sa", subresource: "token" };
-  expect(may("n1", "create", "serviceaccounts", token)).toBe(true);
-  expect(may("n2", "create", "serviceaccounts", token)).toBe(false);
-  const status = { name: "p", subresource: "status" };
-  expect(may("n1", "patch", "pods", status)).toBe(true);
-  expect(may("n2", "patch", "pods", status)).toBe(false);
-  expect(may("n1", "update", "nodes", { name: "n1", namespace: "" })).toBe(true);
-  expect(may("n1", "update", "nodes", { name: "n2", namespace: "" })).toBe(false);
 });
 
 test("service allocation: bands, exhaustion, giving back", () => {

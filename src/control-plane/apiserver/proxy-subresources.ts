@@ -241,7 +241,7 @@ function podTarget(pod: Pod, scheme: "http" | "https", port: string): ProxyTarge
 }
 
 /** One of the service's ready endpoints, for the port that is asked by name or number. */
-function serviceTarget(
+export function serviceTarget(
   service: Service,
   found: Endpoints | undefined,
   scheme: "http" | "https",

@@ -236,6 +236,54 @@ export function rbacContract(name: string, transport: Transport): void {
       );
     });
 
+    test("a node writes only what is its own", async () => {
+      const { call, as } = await start();
+      const n1 = await as({ name: "system:node:n1", groups: ["system:nodes"] });
+      const told = async (method: string, target: string, body?: object) => {
+        const answer = await ask(n1, method, target, body);
+        return answer.status < 300 ? answer.status : refusal(answer)[1];
+      };
+      const nodes = "/api/v1/nodes";
+      expect(await told("POST", nodes, { metadata: { name: "n2" } })).toBe(
+        'nodes "n2" is forbidden: node "n1" is not allowed to modify node "n2"',
+      );
+      const labels = { "node-role.kubernetes.io/control-plane": "" };
+      expect(await told("POST", nodes, { metadata: { name: "n1", labels } })).toBe(
+        'nodes "n1" is forbidden: node "n1" is not allowed to set the following labels: node-role.kubernetes.io/control-plane',
+      );
+      expect(await told("POST", nodes, { metadata: { name: "n1" } })).toBe(201);
+      const tainted = {
+        metadata: { name: "n1" },
+        spec: { taints: [{ key: "a", effect: "NoSchedule" }] },
+      };
+      expect(await told("PUT", `${nodes}/n1`, tainted)).toBe(
+        'nodes "n1" is forbidden: node "n1" is not allowed to modify taints',
+      );
+      const leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+      expect(await told("POST", leases, { metadata: { name: "n2" } })).toBe(
+        'leases.coordination.k8s.io "n2" is forbidden: can only access node lease with the same name as the requesting node',
+      );
+      await call("POST", "/api/v1/namespaces/default/serviceaccounts", {
+        metadata: { name: "default" },
+      });
+      const spec = { nodeName: "n1", containers: [{ name: "c", image: "i" }] };
+      expect(await told("POST", pods, { metadata: { name: "p" }, spec })).toBe(
+        'pods "p" is forbidden: pod does not have "kubernetes.io/config.mirror" annotation, node "n1" can only create mirror pods',
+      );
+      expect((await call("POST", pods, { metadata: { name: "p" }, spec })).status).toBe(201);
+      const token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+      expect(await told("POST", token, { spec: {} })).toBe(
+        'serviceaccounts "default" is forbidden: node requested token not bound to a pod',
+      );
+      const { uid } = objectOf(await call("GET", `${pods}/p`)).metadata;
+      const bound = { apiVersion: "v1", kind: "Pod", name: "p", uid };
+      expect(await told("POST", token, { spec: { boundObjectRef: bound } })).toBe(201);
+      const audiences = ["vault"];
+      expect(await told("POST", token, { spec: { boundObjectRef: bound, audiences } })).toBe(
+        'serviceaccounts "default" is forbidden: system:node:n1 is not authorized to request tokens for audience "vault"',
+      );
+    });
+
     test("a cluster starts with the bootstrap roles", async () => {
       const { call } = await start();
       const roles = namesOf(await call("GET", `${rbac}/clusterroles`));

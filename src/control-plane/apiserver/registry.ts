@@ -4,11 +4,12 @@
  */
 import type { User } from "#api/request.ts";
 import type { Resource, StrategyContext } from "#api/resource.ts";
-import { cloneJson } from "#machinery/decode.ts";
+import { cloneJson, DecodeError } from "#machinery/decode.ts";
 import type { FieldError } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { validateObjectMeta, validateObjectMetaUpdate } from "#machinery/meta-validation.ts";
 import { generateName, uuid } from "#machinery/names.ts";
+import { isObject } from "#machinery/object.ts";
 import {
   alreadyExists,
   conflict,
@@ -22,7 +23,7 @@ import type { Clock } from "#ports/clock.ts";
 import type { Random } from "#ports/random.ts";
 import type { KeyValue, Store } from "#ports/store.ts";
 import type { Admission, AdmissionRequest, Operation } from "./admission/admission.ts";
-import { canonical, encodeForStore, storedShape } from "./object-codec.ts";
+import { applyDefaults, canonical, encodeForStore, storedShape } from "./object-codec.ts";
 import type { ObjectLease } from "./object-lease.ts";
 import { dedupeOwners, ensureNamespace, isNoChange, wipeSystemFields } from "./object-rules.ts";
 import type { StoreMirror } from "./store-mirror.ts";
@@ -169,7 +170,8 @@ export class Registry {
     const { group, version } = served;
     const requestVersion = { group, version };
     const warn = (message: string): void => void warnings.push(message);
-    return { now: this.parts.clock.now(), user: user.name, subresource, requestVersion, warn };
+    const now = this.parts.clock.now();
+    return { now, user: user.name, requester: user, subresource, requestVersion, warn };
   }
 
   #validateMeta(object: ApiObject): FieldError[] {
@@ -218,6 +220,7 @@ export class Registry {
       subresource,
       namespace,
       name,
+      revise: (changed) => revised(scope.served, changed),
       object,
       oldObject,
       user,
@@ -440,6 +443,13 @@ export class Registry {
     ];
     this.refuseIf(errors, object.metadata.name ?? "");
   }
+}
+
+function revised(resource: Resource, changed: unknown): ApiObject {
+  if (!isObject(changed)) throw new DecodeError("the object is no object any more");
+  const object = canonical(resource, changed);
+  applyDefaults(resource, object);
+  return object;
 }
 
 /** Whether this update lets the object go: it is being deleted, and nothing holds it any more. */

@@ -187,8 +187,10 @@ export async function handleCreate(
 function rulesOf(served: ServedResource, subresource: string, retries: boolean): UpdateRules {
   const { resource } = served.registry;
   const window = windowOf(resource, subresource);
-  if (window !== undefined) return windowRules(resource, window.copy);
-  return subresource === "status" ? statusRules(resource, retries) : objectRules(resource, retries);
+  if (window !== undefined && window.copy !== "status") return windowRules(resource, window.copy);
+  return subresource === "status" || window !== undefined
+    ? statusRules(resource, retries)
+    : objectRules(resource, retries);
 }
 
 /** Whether creating by this request is allowed to the user as well. */

@@ -16,11 +16,13 @@ import type { Store } from "#ports/store.ts";
 import { Admission } from "./admission/admission.ts";
 import { admissionPlugins } from "./admission/plugins.ts";
 import type { Authenticator } from "./authn/authenticator.ts";
+import { bootstrapTokens } from "./authn/bootstrap-token.ts";
 import { clientCertificates } from "./authn/client-certificate.ts";
 import { type ServiceAccountKey, ServiceAccountTokens } from "./authn/service-account-token.ts";
 import { anyOf } from "./authz/authorizer.ts";
 import { preventEscalation } from "./authz/escalation.ts";
 import { nodeAuthorizer } from "./authz/node-authorizer.ts";
+import { NodeReferences } from "./authz/node-references.ts";
 import { administrators, Rbac } from "./authz/rbac.ts";
 import { bodyBytesMax } from "./body.ts";
 import { Bootstrap } from "./bootstrap.ts";
@@ -42,6 +44,7 @@ import { ServiceAllocator } from "./service-allocator.ts";
 import type { InFlightLimits } from "./stages/limits.ts";
 import { StoreMirror } from "./store-mirror.ts";
 import { versionLinks } from "./version-links.ts";
+import { webhookCaller } from "./webhook-client.ts";
 
 export interface ApiServerOptions {
   readonly store: Store;
@@ -132,22 +135,27 @@ class Server implements ApiServer {
     const allocator = new ServiceAllocator(options.serviceCidr, ports, random.fork("services"));
     const reader = readerOf(this.#registries, this.#mirror);
     const rbac = new Rbac(reader);
-    const authorizer = anyOf([administrators, nodeAuthorizer(reader), rbac]);
+    const references = new NodeReferences();
+    const authorizer = anyOf([administrators, nodeAuthorizer(reader, references), rbac]);
     const admission = new Admission([...admissionPlugins, preventEscalation(rbac, authorizer)], {
       reader,
+      callWebhook: webhookCaller({ proxy: options.nodeProxy, reader, clock }),
       change: (resource, namespace, name, change) =>
         this.#change(resource, namespace, name, change),
       clock,
       random: random.fork("admission"),
       authorizer,
+      crypto,
     });
     this.#makeRegistries(admission, allocator);
+    this.#registries.get("/pods")?.cache.observe(references.observe);
     for (const kind of ["RoleBinding", "ClusterRoleBinding"] as const) {
       const registry = this.#registries.get(`${rbacGroup}/${kind.toLowerCase()}s`);
       registry?.cache.observe(rbac.observer(kind));
     }
     const tokens = this.#tokens(reader);
     const authenticators: Authenticator[] = [clientCertificates(crypto, clock, options.clientCa)];
+    authenticators.push(bootstrapTokens(reader, crypto, clock));
     if (tokens !== undefined) authenticators.push(tokens);
     const offered = [...this.#served.values()].map(({ resource }) => offeredFacts(resource.facts));
     offered.push(...reviewFacts.map(offeredFacts));
@@ -172,7 +180,9 @@ class Server implements ApiServer {
         },
         reviews: { authorizer, tokens },
         tokens:
-          tokens === undefined ? undefined : { tokens, reader, random: random.fork("token ids") },
+          tokens === undefined
+            ? undefined
+            : { tokens, reader, admission, random: random.fork("token ids") },
         proxy: { proxy: options.nodeProxy, reader },
         path: (context) => this.#path(context),
       }),

@@ -10,6 +10,7 @@ import { uuid } from "#machinery/names.ts";
 import { badRequest, conflict, invalidObject, notFound } from "#machinery/status-error.ts";
 import { formatTime } from "#machinery/time.ts";
 import type { Random } from "#ports/random.ts";
+import type { Admission } from "./admission/admission.ts";
 import { answerPlain, formOf } from "./answer.ts";
 import type { BoundObject, ServiceAccountTokens } from "./authn/service-account-token.ts";
 import { readBody, writeOptions } from "./body.ts";
@@ -28,6 +29,7 @@ export interface TokenParts {
   readonly tokens: ServiceAccountTokens;
   readonly reader: Reader;
   readonly random: Random;
+  readonly admission: Admission;
 }
 
 function validate(request: TokenRequest): void {
@@ -84,7 +86,7 @@ export async function handleTokenRequest(
   context: ChainContext,
   accounts: ServedResource,
   world: VerbWorld,
-  { tokens, reader, random }: TokenParts,
+  { tokens, reader, random, admission }: TokenParts,
 ): Promise<ApiResponse> {
   const { info, request, warnings } = context;
   if (info.verb !== "create" || info.namespace === "") throw notAllowed();
@@ -105,6 +107,21 @@ export async function handleTokenRequest(
     );
   }
   validate(asked);
+  await admission.review({
+    operation: "CREATE",
+    group: "",
+    version: "v1",
+    kind: "ServiceAccount",
+    plural: "serviceaccounts",
+    subresource: "token",
+    namespace: info.namespace,
+    name: info.name,
+    object: asked,
+    oldObject: undefined,
+    user: context.user,
+    dryRun,
+    warnings,
+  });
   const reference = asked.spec.boundObjectRef ?? undefined;
   const binding =
     reference === undefined ? undefined : bind(reader, reference, info.namespace, info.name);

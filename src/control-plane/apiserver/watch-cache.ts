@@ -106,7 +106,7 @@ export class WatchCache {
   /** Every event with a revision above this is in the ring. */
   #completeAfter = 0;
   #closed = false;
-  #observer: CacheObserver | undefined;
+  readonly #observers: CacheObserver[] = [];
 
   constructor(prefix: string, shape: Omit<StoredShape, "keepsObjects">) {
     this.prefix = prefix;
@@ -116,9 +116,13 @@ export class WatchCache {
     };
   }
 
-  /** Before the cache is filled; there is one. */
+  /** Before the cache is filled. */
   observe(observer: CacheObserver): void {
-    this.#observer = observer;
+    this.#observers.push(observer);
+  }
+
+  #tell(now: StoredObject | undefined, before: StoredObject | undefined): void {
+    for (const observe of this.#observers) observe(now, before);
   }
 
   get size(): number {
@@ -167,7 +171,7 @@ export class WatchCache {
   }
 
   reset(revision: number): void {
-    this.#observer?.(undefined, undefined);
+    this.#tell(undefined, undefined);
     this.#objects.clear();
     this.#ring = [];
     this.#first = 0;
@@ -181,7 +185,7 @@ export class WatchCache {
   load(kv: KeyValue): void {
     const stored = this.#adopt(kv, undefined);
     this.#objects.set(kv.key, stored);
-    this.#observer?.(stored, undefined);
+    this.#tell(stored, undefined);
   }
 
   apply(event: StoreEvent): void {
@@ -198,7 +202,7 @@ export class WatchCache {
       if (draft !== undefined) draft.stored = now;
       this.#objects.set(key, now);
     }
-    this.#observer?.(now, before);
+    this.#tell(now, before);
     this.#push(new CacheEvent(event.revision, key, now, before));
   }
 

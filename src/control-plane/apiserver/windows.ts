@@ -6,8 +6,8 @@ type WithSpec = ApiObject & { spec: Record<string, unknown> };
 export interface Window {
   /** The fields of the spec that are seen to change. */
   readonly fields: readonly string[];
-  /** What is brought over; everything else stays as it was. */
-  readonly copy: (into: ApiObject, from: ApiObject) => void;
+  /** What is brought over; everything else stays as it was. "status": the status, as the strategy lets it. */
+  readonly copy: ((into: ApiObject, from: ApiObject) => void) | "status";
 }
 
 const onField = (field: string): Window => ({
@@ -20,6 +20,7 @@ const onField = (field: string): Window => ({
 });
 
 export const windows: Readonly<Record<string, Window>> = {
+  "certificates.k8s.io/certificatesigningrequests/approval": { fields: [], copy: "status" },
   "/namespaces/finalize": onField("finalizers"),
   "/pods/ephemeralcontainers": onField("ephemeralContainers"),
   "/pods/resize": {

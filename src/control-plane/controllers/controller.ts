@@ -14,6 +14,7 @@ import { type ApiObject, controllerOf, type OwnerReference, type Stored } from "
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import type { Random } from "#ports/random.ts";
+import type { CertificateSigner } from "./certificates.ts";
 
 /** What a controller lives in. */
 export interface ControllerWorld {
@@ -39,6 +40,8 @@ export interface ControllerSettings {
   readonly terminatedPodsMax: number;
   /** PEM of the cluster's CA, published to every namespace; undefined: not published. */
   readonly rootCa?: string;
+  /** Issues the certificates of the built-in signers; undefined: someone else does. */
+  readonly signer?: CertificateSigner;
 }
 export const defaultSettings: ControllerSettings = {
   nodeCidrMaskSize: 24,

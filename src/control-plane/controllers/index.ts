@@ -4,6 +4,7 @@ import { createInformers, type Informers } from "#client/informer.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import type { Random } from "#ports/random.ts";
+import { certificateController } from "./certificates.ts";
 import { clusterRoleAggregationController } from "./clusterrole-aggregation.ts";
 import {
   type Controller,
@@ -18,6 +19,7 @@ import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
 import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
+import { ingressStatusController } from "./ingress-status.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
@@ -37,11 +39,14 @@ import {
   vacProtectionController,
 } from "./storage-protection.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
+import { tokenCleanerController } from "./token-cleaner.ts";
 
 export const controllers: readonly Controller[] = [
   serviceAccountController,
   rootCaCertPublisher,
   clusterRoleAggregationController,
+  certificateController,
+  tokenCleanerController,
   namespaceController,
   nodeIpamController,
   nodeLifecycleController,
@@ -54,6 +59,7 @@ export const controllers: readonly Controller[] = [
   endpointSliceController,
   endpointsController,
   serviceLoadBalancerController,
+  ingressStatusController,
   persistentVolumeClaimBinder,
   persistentVolumeBinder,
   pvcProtectionController,

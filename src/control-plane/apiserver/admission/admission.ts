@@ -3,9 +3,11 @@ import type { User } from "#api/request.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { forbiddenError, type StatusError } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
+import type { Crypto } from "#ports/crypto.ts";
 import type { Random } from "#ports/random.ts";
 import type { Authorizer } from "../authz/authorizer.ts";
 import type { Reader, ResourceRef } from "../reader.ts";
+import type { CallWebhook } from "../webhook-client.ts";
 
 export type Operation = "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
 
@@ -19,6 +21,8 @@ export interface AdmissionRequest {
   readonly subresource: string;
   readonly namespace: string;
   readonly name: string;
+  /** Reads, as the request's kind, what somebody outside made of the object; absent: it can not be changed there. */
+  readonly revise?: (changed: unknown) => ApiObject;
   readonly object: ApiObject | undefined;
   readonly oldObject: ApiObject | undefined;
   readonly user: User;
@@ -39,10 +43,12 @@ export interface AdmissionWorld {
     name: string,
     change: (object: ApiObject) => void,
   ) => Promise<void>;
+  readonly callWebhook: CallWebhook;
   readonly clock: Clock;
   readonly random: Random;
   /** For plugins that ask whether the user may do something besides the write itself. */
   readonly authorizer: Authorizer;
+  readonly crypto: Crypto;
 }
 
 /** admit() may change the object; validate() sees it as it will be stored. Both refuse by throwing a StatusError. */
@@ -67,6 +73,12 @@ export class Admission {
       if (plugin.admit !== undefined && plugin.handles(request))
         await plugin.admit(request, this.#world);
     }
+  }
+
+  /** Both, for what is answered without being stored. */
+  async review(request: AdmissionRequest): Promise<void> {
+    await this.admit(request);
+    await this.validate(request);
   }
 
   async validate(request: AdmissionRequest): Promise<void> {

@@ -1,7 +1,9 @@
 /** The shape of an authorizer, the union of several, and the stage that asks it: may this user do that? */
 import type { User } from "#api/request.ts";
+import { type FieldRequirement, parseFieldSelectorText } from "#machinery/selector.ts";
 import { forbiddenError, type StatusError } from "#machinery/status-error.ts";
 import type { ChainContext, Stage } from "../chain.ts";
+import { queryValue } from "../request-info.ts";
 
 /** What someone wants to do. */
 export interface Attributes {
@@ -16,6 +18,8 @@ export interface Attributes {
   readonly name: string;
   /** Where it is no resource. */
   readonly path: string;
+  /** How a list or watch is narrowed. */
+  readonly fieldSelector?: readonly FieldRequirement[];
 }
 
 export type Decision =
@@ -91,8 +95,19 @@ export function forbiddenBy(attributes: Attributes, reason: string): StatusError
   return forbiddenError({ group, plural: attributes.resource }, name, why);
 }
 
-export function attributesOf({ info, user }: ChainContext): Attributes {
+/** Undefined: none, or one that cannot be read: what it leads to says so. */
+function selectorOf({ request, info }: ChainContext): readonly FieldRequirement[] | undefined {
+  if (!["list", "watch", "deletecollection"].includes(info.verb)) return undefined;
+  const text = queryValue(request, "fieldSelector") ?? "";
+  if (text === "") return undefined;
+  const parsed = parseFieldSelectorText(text);
+  return "requirements" in parsed ? parsed.requirements : undefined;
+}
+
+export function attributesOf(context: ChainContext): Attributes {
+  const { info, user } = context;
   const { verb, isResource, group, version, resource, subresource, namespace, name, path } = info;
+  const fieldSelector = selectorOf(context);
   return {
     user,
     verb,
@@ -104,6 +119,7 @@ export function attributesOf({ info, user }: ChainContext): Attributes {
     namespace,
     name,
     path,
+    ...(fieldSelector === undefined ? {} : { fieldSelector }),
   };
 }
 

@@ -75,11 +75,15 @@ function clusterRole(name: string, lines: readonly string[]): ClusterRole {
   return { ...role, aggregationRule: { clusterRoleSelectors } };
 }
 
-const clusterBinding = (name: string, holders: readonly string[]): ClusterRoleBinding => ({
+const clusterBinding = (
+  name: string,
+  holders: readonly string[],
+  role: string = name,
+): ClusterRoleBinding => ({
   apiVersion,
   kind: "ClusterRoleBinding",
   metadata: metadataOf(name),
-  roleRef: { apiGroup: rbacGroup, kind: "ClusterRole", name },
+  roleRef: { apiGroup: rbacGroup, kind: "ClusterRole", name: role },
   ...(holders.length === 0 ? {} : { subjects: holders.map(parseHolder) }),
 });
 
@@ -108,7 +112,7 @@ const each = <T, R>(record: Readonly<Record<string, T>>, make: (id: string, valu
 export const upstreamPolicy = (): PolicyObject[] => [
   ...each(clusterRoles, clusterRole),
   ...each(controllerRoles, (name, lines) => clusterRole(`system:controller:${name}`, lines)),
-  ...each(clusterRoleHolders, clusterBinding),
+  ...each(clusterRoleHolders, (name, holders) => clusterBinding(name, holders)),
   ...Object.keys(controllerRoles).map((name) =>
     clusterBinding(`system:controller:${name}`, [`ServiceAccount kube-system/${name}`]),
   ),
@@ -119,7 +123,7 @@ export const upstreamPolicy = (): PolicyObject[] => [
 /** What the components that are only ours need besides. */
 export const ownPolicy = (): PolicyObject[] => [
   ...each(ownClusterRoles, clusterRole),
-  ...each(ownClusterRoleHolders, clusterBinding),
+  ...each(ownClusterRoleHolders, (name, own) => clusterBinding(name, own.holders, own.role)),
   ...each(ownNamespacedRoles, role),
   ...each(ownNamespacedRoleHolders, binding),
 ];

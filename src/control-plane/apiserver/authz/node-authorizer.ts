@@ -1,144 +1,184 @@
 /**
- * Authorizer: what a node (user system:node:NAME in group system:nodes) may do: the node role, and of secrets, configmaps, volumes
- * and service accounts only those that pods bound to that node refer to; it writes only its own Node, Lease, CSINode and pods.
+ * Authorizer: what a node (user system:node:NAME in group system:nodes) may do: the node role, and of secrets, config maps, volumes
+ * and service accounts only those that pods bound to that node refer to; its own Node, Lease, CSINode and pods. What a write may say
+ * besides is the NodeRestriction admission plugin's.
  */
-import { claimKeysOf } from "#api/core/v1/volume-binding.ts";
-import type { Pod } from "#api/generated/core/v1.ts";
-import { isObject, type JsonObject } from "#machinery/object.ts";
-import type { Reader, ResourceRef } from "../reader.ts";
+import type { User } from "#api/request.ts";
+import { isObject } from "#machinery/object.ts";
+import type { Reader } from "../reader.ts";
 import { type Attributes, type Authorizer, type Decision, noOpinion } from "./authorizer.ts";
 import { parseRule } from "./bootstrap-policy.ts";
 import { clusterRoles } from "./bootstrap-roles.ts";
+import type { NodeReferences, ReferredPlural } from "./node-references.ts";
 import { ruleAllows } from "./policy-rule.ts";
 
 /** The role that every node holds, within the limits below. Upstream: by these rules, not by the object of that name. */
 const nodeRules = (clusterRoles["system:node"] ?? []).map(parseRule);
-const pods: ResourceRef = { group: "", plural: "pods" };
 const allow: Decision = { decision: "allow", reason: "" };
 const refuse = (reason: string): Decision => ({ decision: "no opinion", reason });
+const reading: readonly string[] = ["get", "list", "watch"];
+const owning: readonly string[] = ["get", "create", "update", "patch", "delete"];
+const userPrefix = "system:node:";
+const volumes = { group: "", plural: "persistentvolumes" };
+const attachments = { group: "storage.k8s.io", plural: "volumeattachments" };
 
-/** References from a pod's spec, by resource: `"name":` under these keys. */
-const referenceKeys: Readonly<Record<string, readonly string[]>> = {
-  secrets: ["secretRef", "secretKeyRef", "secret", "imagePullSecrets", "nodePublishSecretRef"],
-  configmaps: ["configMapRef", "configMapKeyRef", "configMap"],
-  persistentvolumeclaims: ["persistentVolumeClaim"],
-};
-
-const namesOf = (value: unknown): string[] => {
-  if (Array.isArray(value)) return value.flatMap(namesOf);
-  if (!isObject(value)) return [];
-  const named = value.name ?? value.secretName ?? value.claimName;
-  return typeof named === "string" ? [named] : [];
-};
-
-/** Whether the value, somewhere inside, has one of the keys leading to that name. */
-function refersTo(value: unknown, keys: readonly string[], name: string): boolean {
-  if (Array.isArray(value)) return value.some((item) => refersTo(item, keys, name));
-  if (!isObject(value)) return false;
-  for (const [key, member] of Object.entries(value)) {
-    if (keys.includes(key) && namesOf(member).includes(name)) return true;
-    if (typeof member === "object" && refersTo(member, keys, name)) return true;
-  }
-  return false;
+/** The node that a user stands for; undefined: none. "": a node without a name. */
+export function nodeOf({ name, groups }: User): string | undefined {
+  if (!groups.includes("system:nodes") || !name.startsWith(userPrefix)) return undefined;
+  return name.slice(userPrefix.length);
 }
 
-const specOf = (pod: object): JsonObject => {
-  const { spec } = pod as { spec?: unknown };
-  return isObject(spec) ? spec : {};
-};
-
-export function nodeAuthorizer(reader: Reader): Authorizer {
-  const onNode = (
-    node: string,
-    namespace: string,
-    test: (spec: JsonObject) => boolean,
-  ): boolean => {
-    for (const pod of reader.list(pods, namespace)) {
-      const spec = specOf(pod);
-      if (spec.nodeName === node && test(spec)) return true;
-    }
-    return false;
+export function nodeAuthorizer(reader: Reader, references: NodeReferences): Authorizer {
+  const related = (node: string, plural: ReferredPlural, { namespace, name }: Attributes) => {
+    if (name === "") return refuse("No Object name found");
+    if (references.has(node, plural, namespace, name)) return allow;
+    return refuse(`no relationship found between node '${node}' and this object`);
   };
 
-  const referred = (node: string, wanted: Attributes): Decision => {
-    const { verb, namespace, name, resource, subresource } = wanted;
-    if (!["get", "list", "watch"].includes(verb))
-      return refuse("can only read resources of this type");
-    if (subresource !== "") return refuse("cannot read subresource");
-    if (namespace === "") return refuse("can only read namespaced object of this type");
-    if (name === "") return refuse("No Object name found");
-    // The claim of an ephemeral volume is not named in the pod, but after it.
-    if (resource === "persistentvolumeclaims") {
-      const key = `${namespace}/${name}`;
-      for (const pod of reader.list(pods, namespace)) {
-        if (specOf(pod).nodeName === node && claimKeysOf(pod as Pod).includes(key)) return allow;
-      }
-      return refuse(`no relationship found between node '${node}' and this object`);
-    }
-    const keys = referenceKeys[resource] ?? [];
-    if (onNode(node, namespace, (spec) => refersTo(spec, keys, name))) return allow;
+  const getOnly = (wanted: Attributes): Decision | undefined => {
+    if (wanted.verb !== "get") return refuse("can only get individual resources of this type");
+    return wanted.subresource === "" ? undefined : refuse("cannot get subresource");
+  };
+
+  const readOne = (node: string, plural: ReferredPlural, wanted: Attributes): Decision => {
+    if (!reading.includes(wanted.verb)) return refuse("can only read resources of this type");
+    if (wanted.subresource !== "") return refuse("cannot read subresource");
+    if (wanted.namespace === "") return refuse("can only read namespaced object of this type");
+    return related(node, plural, wanted);
+  };
+
+  const claim = (node: string, wanted: Attributes): Decision => {
+    const plural = "persistentvolumeclaims";
+    if (wanted.subresource !== "status") return getOnly(wanted) ?? related(node, plural, wanted);
+    if (wanted.verb !== "update" && wanted.verb !== "patch")
+      return refuse("can only get/update/patch this type");
+    return related(node, plural, wanted);
+  };
+
+  /** A volume belongs to the nodes whose pods use the claim that it is bound to. */
+  const volume = (node: string, wanted: Attributes): Decision => {
+    const refused = getOnly(wanted);
+    if (refused !== undefined) return refused;
+    const found = reader.get(volumes, "", wanted.name) as
+      | { spec?: { claimRef?: unknown } }
+      | undefined;
+    const claimRef = found?.spec?.claimRef;
+    const { namespace, name } = isObject(claimRef) ? claimRef : {};
+    const bound = typeof namespace === "string" && typeof name === "string";
+    if (bound && references.has(node, "persistentvolumeclaims", namespace, name)) return allow;
+    return refuse(`no relationship found between node '${node}' and this object`);
+  };
+
+  const attachment = (node: string, wanted: Attributes): Decision => {
+    const refused = getOnly(wanted);
+    if (refused !== undefined) return refused;
+    const found = reader.get(attachments, "", wanted.name) as
+      | { spec?: { nodeName?: string } }
+      | undefined;
+    if (found?.spec?.nodeName === node) return allow;
     return refuse(`no relationship found between node '${node}' and this object`);
   };
 
   const serviceAccount = (node: string, wanted: Attributes): Decision => {
-    const { verb, subresource, namespace, name } = wanted;
-    const creates = verb === "create" && subresource === "token";
-    const reads = verb === "get" && subresource === "";
-    if (!creates && !reads) return refuse("can only create tokens for individual service accounts");
-    const uses = (spec: JsonObject): boolean => spec.serviceAccountName === name;
-    if (name !== "" && onNode(node, namespace, uses)) return allow;
-    return refuse(`no relationship found between node '${node}' and this object`);
+    const { verb, subresource, name } = wanted;
+    if (verb === "get" && subresource === "") return readOne(node, "serviceaccounts", wanted);
+    if (verb !== "create" || name === "")
+      return refuse("can only create tokens for individual service accounts");
+    if (subresource !== "token")
+      return refuse("can only create token subresource of serviceaccount");
+    return related(node, "serviceaccounts", wanted);
   };
 
-  const ownPod = (node: string, { namespace, name }: Attributes): Decision => {
-    const pod = reader.get(pods, namespace, name);
-    // A pod that is not there is answered 404, not 403.
-    if (pod === undefined || specOf(pod).nodeName === node) return allow;
-    return refuse(`no relationship found between node '${node}' and this object`);
+  const nodeObject = (node: string, { verb, subresource, name }: Attributes): Decision => {
+    if (subresource === "status") return verb === "update" || verb === "patch" ? allow : noOpinion;
+    if (subresource !== "") return noOpinion;
+    if (verb === "create" || verb === "update" || verb === "patch") return allow;
+    if (!reading.includes(verb)) return noOpinion;
+    if (name === node) return allow;
+    const what = name === "" ? "all nodes" : `'${name}'`;
+    return refuse(`node '${node}' cannot read ${what}, only its own Node object`);
   };
 
-  const ownName = (node: string, wanted: Attributes): Decision =>
-    wanted.name === node || (wanted.verb === "create" && wanted.name === "")
-      ? allow
-      : refuse(`can only access ${wanted.resource} with the same name as the requesting node`);
+  const pod = (node: string, wanted: Attributes): Decision => {
+    const { verb, subresource, name, fieldSelector = [] } = wanted;
+    if (subresource === "status") return verb === "update" || verb === "patch" ? allow : noOpinion;
+    if (subresource === "eviction") return verb === "create" ? allow : noOpinion;
+    if (subresource !== "") return noOpinion;
+    if (verb === "create" || verb === "delete") return allow;
+    if (verb === "get") return related(node, "pods", wanted);
+    if (verb !== "list" && verb !== "watch") return noOpinion;
+    const scoped = fieldSelector.some(
+      ({ field, operator, value }) =>
+        field === "spec.nodeName" && operator === "=" && value === node,
+    );
+    if (scoped) return allow;
+    if (name !== "") return related(node, "pods", wanted);
+    return refuse("can only list/watch pods with spec.nodeName field selector");
+  };
 
-  const limits = (node: string, wanted: Attributes): Decision => {
-    const writes = !["get", "list", "watch"].includes(wanted.verb);
+  const owned = (node: string, wanted: Attributes, what: string, its: string): Decision => {
+    if (!owning.includes(wanted.verb))
+      return refuse(`can only get, create, update, patch, or delete a ${what}`);
+    // The name of what is created is not known here: NodeRestriction sees it.
+    if (wanted.verb === "create" || wanted.name === node) return allow;
+    return refuse(`can only access ${its} with the same name as the requesting node`);
+  };
+
+  const lease = (node: string, wanted: Attributes): Decision => {
+    const inPlace = wanted.namespace === "kube-node-lease";
+    if (owning.includes(wanted.verb) && !inPlace)
+      return refuse(`can only access leases in the "kube-node-lease" system namespace`);
+    return owned(node, wanted, "node lease", "node lease");
+  };
+
+  const csiNode = (node: string, wanted: Attributes): Decision =>
+    wanted.subresource === ""
+      ? owned(node, wanted, "CSINode", "CSINode")
+      : refuse("cannot authorize CSINode subresources");
+
+  /** What is not only a matter of the role. Undefined: it is. */
+  const limits = (node: string, wanted: Attributes): Decision | undefined => {
     switch (`${wanted.group}/${wanted.resource}`) {
       case "/secrets":
+        return readOne(node, "secrets", wanted);
       case "/configmaps":
+        return readOne(node, "configmaps", wanted);
       case "/persistentvolumeclaims":
-        return writes && wanted.subresource === "status" ? allow : referred(node, wanted);
+        return claim(node, wanted);
+      case "/persistentvolumes":
+        return volume(node, wanted);
+      case "resource.k8s.io/resourceclaims":
+        return getOnly(wanted) ?? related(node, "resourceclaims", wanted);
+      case "storage.k8s.io/volumeattachments":
+        return attachment(node, wanted);
       case "/serviceaccounts":
         return serviceAccount(node, wanted);
       case "/nodes":
-        return writes ? ownName(node, wanted) : allow;
+        return nodeObject(node, wanted);
       case "/pods":
-        return writes && wanted.verb !== "create" ? ownPod(node, wanted) : allow;
+        return pod(node, wanted);
       case "coordination.k8s.io/leases":
-        if (wanted.namespace !== "kube-node-lease")
-          return refuse(`can only access leases in the "kube-node-lease" system namespace`);
-        return ownName(node, wanted);
+        return lease(node, wanted);
       case "storage.k8s.io/csinodes":
-        return ownName(node, wanted);
+        return csiNode(node, wanted);
       default:
-        return allow;
+        return undefined;
     }
   };
 
   return {
     authorize(wanted) {
-      const { name, groups } = wanted.user;
-      if (!groups.includes("system:nodes") || !name.startsWith("system:node:")) return noOpinion;
-      const node = name.slice("system:node:".length);
-      if (!wanted.isResource || node === "") return noOpinion;
-      if (!nodeRules.some((rule) => ruleAllows(rule, wanted))) return noOpinion;
-      return limits(node, wanted);
+      const node = nodeOf(wanted.user);
+      if (node === undefined) return noOpinion;
+      if (node === "") return refuse(`unknown node for user ${JSON.stringify(wanted.user.name)}`);
+      const decision = wanted.isResource ? limits(node, wanted) : undefined;
+      if (decision !== undefined) return decision;
+      return nodeRules.some((rule) => ruleAllows(rule, wanted)) ? allow : noOpinion;
     },
-    rulesFor: ({ groups }) => ({
+    rulesFor: (user) => ({
       resourceRules: [],
       nonResourceRules: [],
-      incomplete: groups.includes("system:nodes"),
+      incomplete: nodeOf(user) !== undefined,
     }),
   };
 }

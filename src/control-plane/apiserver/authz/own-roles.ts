@@ -12,6 +12,14 @@ const dns = [
 const dnsHolders = ["User system:kube-dns", "Group system:nodes"];
 const ingressHolders = ["User system:wherry-ingress"];
 
+/** Machines that have shown a bootstrap token. */
+export const joiners = "system:bootstrappers:wherry:default-node-token";
+
+interface Holders {
+  readonly role: string;
+  readonly holders: readonly string[];
+}
+
 export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
   "wherry:dns": dns,
   "wherry:ingress": [
@@ -19,6 +27,10 @@ export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
     "list,watch discovery.k8s.io endpointslices",
     "list,watch networking.k8s.io ingresses,ingressclasses",
     "create,patch,update core,events.k8s.io events",
+  ],
+  "wherry:ingress-status": [
+    "get,list,watch networking.k8s.io ingresses,ingressclasses",
+    "update networking.k8s.io ingresses/status",
   ],
   // The proxies enforce NetworkPolicies.
   "wherry:network-policy": [
@@ -40,28 +52,66 @@ export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
     "list,watch networking.k8s.io servicecidrs",
     "list,watch discovery.k8s.io endpointslices",
   ],
+  // Upstream's controller approves no serving certificates. Whoever does not want nodes to get them by themselves takes the bindings away.
+  "wherry:serving-approver": ["approve certificates.k8s.io signers kubernetes.io/kubelet-serving"],
+  "wherry:selfnodeserver": ["create certificates.k8s.io certificatesigningrequests/selfnodeserver"],
 };
 
-export const ownClusterRoleHolders: Readonly<Record<string, readonly string[]>> = {
-  "wherry:dns": dnsHolders,
-  "wherry:ingress": ingressHolders,
-  "wherry:network-policy": ["User system:kube-proxy", "Group system:nodes"],
-  "wherry:local-path-provisioner": ["ServiceAccount kube-system/local-path-provisioner"],
-  "wherry:node-proxier": ["Group system:nodes"],
+export const ownClusterRoleHolders: Readonly<Record<string, Holders>> = {
+  "wherry:dns": { role: "wherry:dns", holders: dnsHolders },
+  "wherry:ingress": { role: "wherry:ingress", holders: ingressHolders },
+  "wherry:ingress-status": {
+    role: "wherry:ingress-status",
+    holders: ["ServiceAccount kube-system/ingress-status-controller"],
+  },
+  "wherry:network-policy": {
+    role: "wherry:network-policy",
+    holders: ["User system:kube-proxy", "Group system:nodes"],
+  },
+  "wherry:local-path-provisioner": {
+    role: "wherry:local-path-provisioner",
+    holders: ["ServiceAccount kube-system/local-path-provisioner"],
+  },
+  "wherry:node-proxier": { role: "wherry:node-proxier", holders: ["Group system:nodes"] },
+  "wherry:node-autoapprove-serving": {
+    role: "wherry:selfnodeserver",
+    holders: ["Group system:nodes"],
+  },
+  "wherry:serving-approver": {
+    role: "wherry:serving-approver",
+    holders: ["ServiceAccount kube-system/certificate-controller"],
+  },
+  "wherry:node-autoapprove-certificate-rotation": {
+    role: "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+    holders: ["Group system:nodes"],
+  },
+  "wherry:node-autoapprove-bootstrap": {
+    role: "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+    holders: [`Group ${joiners}`],
+  },
+  "wherry:kubelet-bootstrap": { role: "system:node-bootstrapper", holders: [`Group ${joiners}`] },
 };
 
 /** Each node's DNS server publishes itself as an endpoint of its Service, each ingress as one of a name without a Service. */
 export const ownNamespacedRoles: Readonly<Record<string, readonly string[]>> = {
   "kube-system/wherry:dns-endpoints": ["get,create,patch discovery.k8s.io endpointslices"],
+  "kube-system/wherry:cluster-settings": ["get core configmaps wherry-cluster"],
+  "kube-public/wherry:cluster-info": ["get core configmaps cluster-info"],
   "kube-system/wherry:ingress-endpoints": [
     "get,create,patch,delete discovery.k8s.io endpointslices",
   ],
 };
 
-export const ownNamespacedRoleHolders: Readonly<
-  Record<string, { readonly role: string; readonly holders: readonly string[] }>
-> = {
+export const ownNamespacedRoleHolders: Readonly<Record<string, Holders>> = {
   "kube-system/wherry:dns-endpoints": { role: "wherry:dns-endpoints", holders: dnsHolders },
+  "kube-system/wherry:cluster-settings": {
+    role: "wherry:cluster-settings",
+    holders: ["Group system:nodes", `Group ${joiners}`],
+  },
+  "kube-public/wherry:cluster-info": {
+    role: "wherry:cluster-info",
+    holders: ["User system:anonymous"],
+  },
   "kube-system/wherry:ingress-endpoints": {
     role: "wherry:ingress-endpoints",
     holders: ingressHolders,
