@@ -35,6 +35,12 @@ const cases: readonly Case[] = [
     reason: "skipped - Requires 2 nodes",
     seconds: 0,
   },
+  {
+    name: "[sig-node] Pods should stop [Provider:other]",
+    status: "failed",
+    reason: "no such provider",
+    seconds: 0,
+  },
   { name: "[sig-apps] not on the list", status: "passed", reason: "", seconds: 0 },
 ];
 
