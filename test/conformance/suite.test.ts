@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { focusOn, type Progress, progressReader } from "./suite.ts";
+import type { Case } from "./junit.ts";
+import { focusOn, judgeInterrupted, type Progress, progressReader } from "./suite.ts";
 
 test("a focus selects a spec by its whole name", () => {
   const focus = new RegExp(focusOn(["[sig-a] Pods (x) should a+b"]));
@@ -28,4 +29,12 @@ test("progress is read from what the suite prints", () => {
     { passed: false, name: "[sig-apps] Job should end [Conformance]" },
     { passed: false, name: "[sig-apps] Two nodes [Conformance]" },
   ]);
+});
+
+test("what the time limit ends has failed; what is ended from outside was not run", () => {
+  const ended: Case = { name: "a", status: "failed", reason: "Interrupted by User", seconds: 60 };
+  const passed: Case = { name: "b", status: "passed", reason: "", seconds: 1 };
+  expect(judgeInterrupted([ended, passed], undefined)).toEqual([passed]);
+  const reason = "interrupted: it ran for more than 1 minutes";
+  expect(judgeInterrupted([ended, passed], 60_000)).toEqual([{ ...ended, reason }, passed]);
 });

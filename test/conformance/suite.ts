@@ -75,7 +75,20 @@ export async function runBatch(
     watch.end();
   }
   const report = join(reports, "junit_01.xml");
-  return existsSync(report) ? readJunit(readFileSync(report, "utf8")) : [];
+  const cases = existsSync(report) ? readJunit(readFileSync(report, "utf8")) : [];
+  return judgeInterrupted(cases, watch.interrupted ? timeouts.specMs : undefined);
+}
+
+/** A spec that the time limit ended has failed; one that somebody ended from outside has not been run. */
+export function judgeInterrupted(
+  cases: readonly Case[],
+  limitMs: number | undefined,
+): readonly Case[] {
+  const isInterrupted = ({ status, reason }: Case): boolean =>
+    status === "failed" && reason.startsWith("Interrupted by User");
+  if (limitMs === undefined) return cases.filter((one) => !isInterrupted(one));
+  const reason = `interrupted: it ran for more than ${limitMs / 60_000} minutes`;
+  return cases.map((one) => (isInterrupted(one) ? { ...one, reason } : one));
 }
 
 /** Takes the lines that the suite prints: a spec's name when it begins, a bullet with its time when it has ended. */
@@ -93,6 +106,7 @@ class Watch {
   readonly #process: Logged;
   readonly #timeouts: Timeouts;
   #timer: NodeJS.Timeout | undefined;
+  interrupted = false;
 
   constructor(process_: Logged, timeouts: Timeouts) {
     this.#process = process_;
@@ -102,6 +116,7 @@ class Watch {
   touch(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
+      this.interrupted = true;
       this.#process.kill("SIGINT");
       this.#timer = setTimeout(() => this.#process.kill("SIGKILL"), this.#timeouts.graceMs);
     }, this.#timeouts.specMs);
