@@ -69,6 +69,8 @@ export interface Mount {
   readonly propagation?: "private" | "hostToContainer" | "bidirectional";
 }
 export interface ContainerSecurity extends Omit<SandboxSecurity, "network"> {
+  /** With pid "target": the container whose processes it sees. */
+  readonly pidTarget?: string;
   readonly runAsUserName?: string;
   readonly capabilities?: { readonly add: readonly string[]; readonly drop: readonly string[] };
   readonly readonlyRootFilesystem?: boolean;

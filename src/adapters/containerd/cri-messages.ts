@@ -180,7 +180,10 @@ export function containerMessage(config: ContainerConfig, sandbox: SandboxConfig
               },
         privileged: security.privileged ?? false,
         // A container lives in its sandbox's network, whatever it would say itself.
-        namespaceOptions: namespaces({ ...security, network: sandbox.security.network }),
+        namespaceOptions: {
+          ...namespaces({ ...security, network: sandbox.security.network }),
+          ...(security.pidTarget === undefined ? {} : { targetId: security.pidTarget }),
+        },
         runAsUser: int64(security.runAsUser),
         runAsGroup: int64(security.runAsGroup),
         runAsUsername: security.runAsUserName ?? "",

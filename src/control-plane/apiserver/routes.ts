@@ -167,6 +167,7 @@ export function routes(parts: RouteParts): ChainHandler {
     if (served === undefined) throw noSuchPath();
     if (!served.resource.namespaced && info.namespace !== "" && info.resource !== "namespaces")
       throw noSuchPath();
+    context.protobuf = served.resource.schema.custom === undefined;
     const { deprecation } = served.resource;
     if (deprecation !== undefined) context.warnings.push(deprecation);
     if (info.subresource !== "") return await subresource(context, served, parts);

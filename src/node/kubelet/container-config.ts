@@ -22,6 +22,8 @@ export interface ContainerInput {
   readonly memoryCapacityBytes: number;
   readonly seccompDirectory: string;
   readonly owned: RuntimeLabels;
+  /** The container whose processes an ephemeral one wants to see. */
+  readonly targetId: string | undefined;
 }
 
 export function containerConfig(input: ContainerInput): ContainerConfig {
@@ -46,7 +48,10 @@ export function containerConfig(input: ContainerInput): ContainerConfig {
     stdinOnce: container.stdinOnce === true,
     tty: container.tty === true,
     resources: containerResources(pod, container, input.memoryCapacityBytes),
-    security: containerSecurity(pod, container, input.image, input.seccompDirectory),
+    security: {
+      ...containerSecurity(pod, container, input.image, input.seccompDirectory),
+      ...(input.targetId === undefined ? {} : { pid: "target", pidTarget: input.targetId }),
+    },
   };
 }
 

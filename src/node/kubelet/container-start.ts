@@ -5,7 +5,7 @@ import type { Mount, SandboxConfig } from "#ports/runtime.ts";
 import { Backoff } from "./backoff.ts";
 import { userAgent } from "./config.ts";
 import { containerConfig, volumeMounts } from "./container-config.ts";
-import { environmentOf } from "./environment.ts";
+import { ConfigError, environmentOf } from "./environment.ts";
 import { runHook } from "./hooks.ts";
 import { hostNetworkHostsFile, podHostname, podHostsFile } from "./hostname.ts";
 import type { PullMemory } from "./images.ts";
@@ -19,7 +19,7 @@ import {
   podLogsDirectory,
   terminationLogPath,
 } from "./paths.ts";
-import { formatPod, isHostNetwork, type NodePod } from "./pod-spec.ts";
+import { ephemeralContainersOf, formatPod, isHostNetwork, type NodePod } from "./pod-spec.ts";
 import type { StartFailure } from "./pod-status.ts";
 import { latestOf, type PodRuntimeStatus, recordOf } from "./runtime-status.ts";
 import { rootRefusal } from "./security.ts";
@@ -84,6 +84,16 @@ function crashLoop(node: NodeServices, input: StartInput): StartOutcome | undefi
   };
 }
 
+/** The container that an ephemeral one is to look into; undefined: it names none. */
+function targetOf({ pod, container, status }: StartInput): string | undefined {
+  const ephemeral = ephemeralContainersOf(pod).find(({ name }) => name === container.name);
+  const name = ephemeral?.targetContainerName ?? "";
+  if (name === "") return undefined;
+  const found = latestOf(status, name);
+  if (found === undefined) throw new ConfigError(`unable to find target container ${name}`);
+  return found.id;
+}
+
 /** A container's next run: one more than the last, also when only its logs are left. */
 async function nextAttempt(node: NodeServices, input: StartInput): Promise<number> {
   const record = latestOf(input.status, input.container.name);
@@ -121,6 +131,7 @@ export async function startContainer(node: NodeServices, input: StartInput): Pro
     const attempt = await nextAttempt(node, input);
     const prepared = await prepare(node, input, attempt);
     config = containerConfig({
+      targetId: targetOf(input),
       pod,
       container,
       attempt,

@@ -22,7 +22,7 @@ import type { Log } from "#ports/log.ts";
 import type { HttpHandler, Listener, Network, ServerTls } from "#ports/network.ts";
 import type { Random } from "#ports/random.ts";
 import type { Runtime } from "#ports/runtime.ts";
-import { admitPod } from "./admission.ts";
+import { type Admission, admitPod } from "./admission.ts";
 import { defaultConfig, type KubeletConfig, type NodePlaces, userAgent } from "./config.ts";
 import { type DnsSettings, parseResolvConf } from "./dns.ts";
 import type { EventSink } from "./events.ts";
@@ -282,15 +282,23 @@ class NodeKubelet implements Kubelet {
 
   #finished(worker: PodWorker): void {
     if (worker.isOver) this.#workers.delete(worker.uid);
+    // What it had may be enough for one that wants to grow.
+    for (const other of this.#workers.values()) if (other.wantsRoom) other.poke();
+  }
+
+  /** Whether there is room for a pod beside all others. */
+  #verdictOn(pod: NodePod): Admission {
+    const node = this.#agent.node ?? this.#ownNode();
+    if (node === undefined) return { admitted: true };
+    const others = [...this.#workers.values()]
+      .filter(({ uid }) => uid !== pod.metadata.uid)
+      .filter(({ phase }) => phase === "syncing" || phase === "terminating")
+      .map((worker) => worker.pod);
+    return admitPod(pod, node, others);
   }
 
   #admit(pod: NodePod): boolean {
-    const node = this.#agent.node ?? this.#ownNode();
-    if (node === undefined) return true;
-    const others = [...this.#workers.values()]
-      .filter((worker) => worker.phase === "syncing" || worker.phase === "terminating")
-      .map((worker) => worker.pod);
-    const verdict = admitPod(pod, node, others);
+    const verdict = this.#verdictOn(pod);
     if (verdict.admitted) return true;
     const { reason, message } = verdict;
     this.#refused.add(pod.metadata.uid);
@@ -476,6 +484,7 @@ class NodeKubelet implements Kubelet {
       reader,
       startedAtMs,
       figures,
+      resizeVerdict: (pod) => this.#verdictOn(pod),
       runtimeName: () => this.#agent.facts?.runtime.name ?? "containerd",
       memoryCapacityBytes: () => this.#agent.facts?.host.memoryBytes ?? 0,
       services: async () => {

@@ -6,11 +6,13 @@ import type { Log } from "#ports/log.ts";
 import type { Network } from "#ports/network.ts";
 import type { Random } from "#ports/random.ts";
 import type { Runtime } from "#ports/runtime.ts";
+import type { Admission } from "./admission.ts";
 import type { KubeletConfig, NodePlaces } from "./config.ts";
 import type { DnsInput } from "./dns.ts";
 import type { NodeFigures } from "./downward.ts";
 import type { EventSink } from "./events.ts";
 import type { ImageManager } from "./images.ts";
+import type { NodePod } from "./pod-spec.ts";
 import type { Prober } from "./prober/prober.ts";
 import type { ReferenceStore } from "./references.ts";
 import type { RuntimeReader } from "./runtime-status.ts";
@@ -41,6 +43,8 @@ export interface NodeServices {
   /** Of the runtime: containerIDs start with it. */
   runtimeName(): string;
   figures(): NodeFigures;
+  /** Whether the node has room for a pod that is here already to become as it is given. */
+  resizeVerdict(pod: NodePod): Admission;
   memoryCapacityBytes(): number;
   /** Resolves when the Services of the cluster are known. */
   services(): Promise<Iterable<Service>>;

@@ -13,6 +13,8 @@ export const ownConditions: ReadonlySet<string> = new Set([
   "Initialized",
   "ContainersReady",
   "PodReadyToStartContainers",
+  "PodResizePending",
+  "PodResizeInProgress",
 ]);
 
 export type Phase = "Pending" | "Running" | "Succeeded" | "Failed";

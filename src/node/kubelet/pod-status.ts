@@ -23,6 +23,7 @@ import {
   scheduledCondition,
   withTransitionTimes,
 } from "./pod-conditions.ts";
+import type { PodResize } from "./pod-resize.ts";
 import {
   asContainer,
   ephemeralContainersOf,
@@ -46,7 +47,10 @@ export interface StartFailure {
 }
 
 export interface StatusInput {
+  /** With the resources that it was granted. */
   readonly pod: NodePod;
+  /** How far a change of its resources is; undefined: none can be under way. */
+  readonly resize?: Pick<PodResize, "conditions" | "appliedTo">;
   readonly runtime: PodRuntimeStatus;
   /** What was reported last; undefined: the pod's status in the API is taken. */
   readonly before: ReportedStatus | undefined;
@@ -91,6 +95,7 @@ export function podStatusOf(input: StatusInput): ReportedStatus {
     readyCondition(pod, containersReady, foreign),
     containersReady,
     scheduledCondition(pod),
+    ...(input.resize?.conditions(pod) ?? []),
   ];
   const now = formatTime(nowMs);
   const generation = pod.metadata.generation;
@@ -283,7 +288,8 @@ function foundStatus(
       ? old.state
       : old?.lastState;
   const restartCount = Math.max(record.restartCount, old?.restartCount ?? 0);
-  const resources = container.resources;
+  const granted = container.resources;
+  const resources = input.resize?.appliedTo(record) ?? granted;
   return {
     name: container.name,
     containerID,
@@ -293,7 +299,7 @@ function foundStatus(
     restartCount,
     state: stateOf(input, record, old),
     ...(oldEnd?.terminated === undefined ? {} : { lastState: oldEnd }),
-    ...(resources?.requests === undefined ? {} : { allocatedResources: resources.requests }),
+    ...(granted?.requests === undefined ? {} : { allocatedResources: granted.requests }),
     ...(resources === undefined ? {} : { resources }),
     ...(mounts.length === 0 ? {} : { volumeMounts: mounts }),
   };

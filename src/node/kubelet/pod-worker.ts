@@ -10,6 +10,7 @@ import { killPod } from "./kill.ts";
 import type { NodeServices } from "./node-services.ts";
 import { podDirectory } from "./paths.ts";
 import { computePodActions } from "./pod-actions.ts";
+import { PodResize } from "./pod-resize.ts";
 import { PodRunner } from "./pod-runner.ts";
 import { isHostNetwork, type NodePod } from "./pod-spec.ts";
 import { podStatusOf, terminatedStatus } from "./pod-status.ts";
@@ -31,6 +32,7 @@ export class PodWorker {
   readonly uid: string;
   readonly #node: NodeServices;
   readonly #runner: PodRunner;
+  readonly #resize: PodResize;
   readonly #onFinished: (worker: PodWorker) => void;
   #pod: NodePod;
   #phase: WorkerPhase = "syncing";
@@ -65,14 +67,20 @@ export class PodWorker {
     this.#fresh = options.fresh;
     this.#onFinished = onFinished;
     this.#runner = new PodRunner(node);
+    this.#resize = new PodResize(node, pod);
     if (pod.metadata.deletionTimestamp !== undefined || isPhaseTerminal(pod.status.phase)) {
       this.#phase = "terminating";
       this.#graceSeconds = graceOf(pod);
     }
   }
 
+  /** With the resources that it was granted, where it wants others. */
   get pod(): NodePod {
-    return this.#pod;
+    return this.#resize.allocated(this.#pod);
+  }
+  /** It waits for room to become what it wants to be. */
+  get wantsRoom(): boolean {
+    return this.#resize.isDeferred;
   }
   /** What the runtime had of it at the last look. */
   get runtime(): PodRuntimeStatus | undefined {
@@ -245,7 +253,8 @@ export class PodWorker {
   #statusOf(runtime: PodRuntimeStatus, over: boolean): ReportedStatus {
     const node = this.#node;
     return podStatusOf({
-      pod: this.#pod,
+      pod: this.pod,
+      resize: this.#resize,
       runtime,
       before: node.statuses.get(this.uid),
       probes: node.prober,
@@ -268,7 +277,8 @@ export class PodWorker {
 
   async #sync(): Promise<number | undefined> {
     const node = this.#node;
-    const pod = this.#pod;
+    this.#resize.allocate(this.#pod);
+    const pod = this.pod;
     const runtime = await this.#read();
     const deadlineMs = this.#deadlineMs();
     if (deadlineMs <= node.clock.now()) {
@@ -292,7 +302,11 @@ export class PodWorker {
     }
     await this.#prepare(pod);
     const actions = computePodActions(pod, runtime, node.prober);
-    const outcome = await this.#runner.run(pod, runtime, actions);
+    const resized = await this.#resize.apply(pod, runtime);
+    const outcome = await this.#runner.run(pod, runtime, {
+      ...actions,
+      containersToKill: [...actions.containersToKill, ...resized],
+    });
     this.#fresh = this.#fresh && !outcome.acted;
     if (outcome.made !== undefined) this.#made = { before: runtime, made: outcome.made };
     const refreshAtMs = node.volumes.refreshAtMs(this.uid);

@@ -270,6 +270,10 @@ export function statusPatch(
       one.message === undefined && (old?.message ?? "") !== "" ? { message: null } : {};
     conditions.push({ ...one, ...reason, ...message });
   }
+  for (const { type } of before.conditions ?? []) {
+    const isKept = now.conditions?.some((one) => one.type === type) ?? false;
+    if (ownConditions.has(type) && !isKept) conditions.push({ $patch: "delete", type });
+  }
   if (conditions.length > 0) patch["conditions"] = conditions;
   return Object.keys(patch).length === 0 ? undefined : patch;
 }
