@@ -8,6 +8,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   up: async () => (await import("./up-command.ts")).upCommand,
   down: async () => (await import("./down-command.ts")).downCommand,
   status: async () => (await import("./status-command.ts")).statusCommand,
+  join: async () => (await import("./join-command.ts")).joinCommand,
+  token: async () => (await import("./token-command.ts")).tokenCommand,
   image: async () => (await import("./image-command.ts")).imageCommand,
 };
 
@@ -22,6 +24,8 @@ Usage: wherry COMMAND [options]
   up       starts a cluster (or returns at once if it runs) and points kubectl at it
   down     stops it; its pods stop too (--purge: and deletes its data)
   status   what runs where, versions, health, resource use
+  join     makes this machine a node of a cluster that runs elsewhere
+  token    what other machines join with: create, list, delete
   image    images without Docker: build, load, list, remove, pull
   kubectl  kubectl's commands, for machines that have none (also: wherry k)
 
