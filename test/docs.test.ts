@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import type { Command } from "../src/main/arguments.ts";
+import { composeCommand } from "../src/main/compose-command.ts";
 import { downCommand } from "../src/main/down-command.ts";
 import { imageCommand } from "../src/main/image-command.ts";
 import { joinCommand } from "../src/main/join-command.ts";
@@ -28,6 +29,7 @@ const commands: readonly Command[] = [
   downCommand,
   statusCommand,
   imageCommand,
+  composeCommand,
   joinCommand,
   tokenCommand,
 ];
