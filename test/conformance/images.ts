@@ -82,6 +82,8 @@ function agnhostFiles(upstream: string): readonly LayerEntry[] {
       "user-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\n",
     ),
     directory("uploads"),
+    // Debian chooses between its two by install scripts, which do not run; busybox' own knows too few options.
+    { path: "bin/nc", type: "link", linkTo: "nc.openbsd" },
     // Tests give wget a time limit and try again themselves.
     text("etc/wgetrc", "tries = 1\n"),
     program("agnhost", toolProgram("agnhost")),
