@@ -11,6 +11,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   join: async () => (await import("./join-command.ts")).joinCommand,
   token: async () => (await import("./token-command.ts")).tokenCommand,
   image: async () => (await import("./image-command.ts")).imageCommand,
+  compose: async () => (await import("./compose-command.ts")).composeCommand,
 };
 
 /** kubectl's words are its own: it reads them itself. */
@@ -27,6 +28,7 @@ Usage: wherry COMMAND [options]
   join     makes this machine a node of a cluster that runs elsewhere
   token    what other machines join with: create, list, delete
   image    images without Docker: build, load, list, remove, pull
+  compose  a docker compose file on the cluster: up, convert, down
   kubectl  kubectl's commands, for machines that have none (also: wherry k)
 
 wherry COMMAND --help says more.
