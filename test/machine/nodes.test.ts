@@ -139,6 +139,9 @@ test("a node that is cut off loses its pods to the others; it comes back clean",
   const [lost = ""] = nodes;
   ip("-n", namespace, "link", "set", "eth0", "down");
   await cluster.until(`node/${lost}`, '.status.conditions[?(@.type=="Ready")].status', /Unknown/);
+  const there = ["-l", "app=web", "--field-selector", `spec.nodeName=${lost}`];
+  const ending = "--for=jsonpath={.metadata.deletionTimestamp}";
+  await cluster.ok("wait", ending, "pod", ...there, "--timeout=60s");
   await cluster.ok(
     "wait",
     "--for=jsonpath={.status.availableReplicas}=6",
