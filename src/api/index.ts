@@ -8,6 +8,8 @@ import { DaemonSet } from "./apps/v1/daemonset.ts";
 import { Deployment } from "./apps/v1/deployment.ts";
 import { ReplicaSet } from "./apps/v1/replicaset.ts";
 import { StatefulSet } from "./apps/v1/statefulset.ts";
+import { CronJob } from "./batch/v1/cronjob.ts";
+import { Job } from "./batch/v1/job.ts";
 import { CertificateSigningRequest } from "./certificates/v1/certificatesigningrequest.ts";
 import { Lease } from "./coordination/v1/lease.ts";
 import { ConfigMap } from "./core/v1/configmap.ts";
@@ -67,6 +69,8 @@ export const builtInResources: readonly Resource[] = [
   Deployment,
   ReplicaSet,
   StatefulSet,
+  CronJob,
+  Job,
   EventsEvent,
   CertificateSigningRequest,
   Lease,

@@ -46,6 +46,8 @@ export interface StrategyContext {
   readonly subresource?: string;
   /** The version in which the request speaks; absent: the resource's own. */
   readonly requestVersion?: { readonly group: string; readonly version: string };
+  /** Whether the world knows a time zone of this name. */
+  readonly isTimeZone?: (name: string) => boolean;
   /** Takes a warning that only preparing can know. */
   readonly warn?: (message: string) => void;
 }

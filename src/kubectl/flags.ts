@@ -46,6 +46,13 @@ export class Flags {
     const fallback = this.#known.get(name)?.default;
     return fallback === undefined || fallback === "" ? [] : fallback.split(",");
   }
+  /** As if these had not been heard of. */
+  without(names: readonly string[]): Flags {
+    return new Flags(
+      new Map([...this.#known].filter(([name]) => !names.includes(name))),
+      new Map([...this.#values].filter(([name]) => !names.includes(name))),
+    );
+  }
   /** With others taken for given. */
   with(more: Readonly<Record<string, readonly string[]>>): Flags {
     return new Flags(this.#known, new Map([...this.#values, ...Object.entries(more)]));

@@ -1,7 +1,7 @@
 /** From words to a command: global flags, subcommands, help, and what is said when it fails. */
 
 import type { Invocation, KubectlCommand } from "./command.ts";
-import { asError, CommandError, explain } from "./errors.ts";
+import { asError, CommandError, ExitError, explain } from "./errors.ts";
 import { duration, type Flag, integer, readFlags, repeat, text, toggle } from "./flags.ts";
 import { Session } from "./session.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -184,14 +184,15 @@ async function runCommand({ command, path, words }: Found, around: Surroundings)
     const [typed] = args;
     if (typed === undefined) {
       around.terminal.out(helpText(command, path));
-      return;
+      throw new ExitError(1);
     }
-    const names = command.commands?.map(({ name }) => name) ?? [];
     throw new CommandError(
-      `${unknownCommand(typed, path, names).message}\nSee '${path} -h' for help and examples`,
+      `unknown command ${JSON.stringify(typed)}\nSee '${path} -h' for help and examples`,
     );
   }
-  const session = new Session(around, flags);
+  // A command's own --user is no user of the kubeconfig.
+  const own = (command.flags ?? []).map(({ name }) => name);
+  const session = new Session(around, flags.without(own));
   const given: Invocation = { session, flags, args, dashAt, path };
   try {
     await command.run(given);

@@ -40,6 +40,12 @@ export const invalid = (path: string, value: unknown, detail: string): FieldErro
   type: "FieldValueInvalid",
   message: `Invalid value: ${show(value)}${detail === "" ? "" : `: ${detail}`}`,
 });
+/** Where the value is too large to be told, or is several. */
+export const invalidWithoutValue = (path: string, detail: string): FieldError => ({
+  path,
+  type: "FieldValueInvalid",
+  message: `Invalid value: ${detail}`,
+});
 export const duplicate = (path: string, value: unknown): FieldError => ({
   path,
   type: "FieldValueDuplicate",

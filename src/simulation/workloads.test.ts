@@ -3,11 +3,14 @@ import { afterEach, describe, expect, test } from "vitest";
 import { ControllerRevision } from "#api/apps/v1/controllerrevision.ts";
 import { DaemonSet } from "#api/apps/v1/daemonset.ts";
 import { StatefulSet } from "#api/apps/v1/statefulset.ts";
+import { CronJob } from "#api/batch/v1/cronjob.ts";
+import { Job } from "#api/batch/v1/job.ts";
 import { Event } from "#api/core/v1/event.ts";
 import { Node } from "#api/core/v1/node.ts";
 import { PersistentVolumeClaim } from "#api/core/v1/persistentvolumeclaim.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import { ReplicationController } from "#api/core/v1/replicationcontroller.ts";
+import { parseTime } from "#machinery/time.ts";
 import { createWorld, isReady, type World, type WorldOptions } from "./world.ts";
 
 let world: World | undefined;
@@ -274,4 +277,220 @@ spec:
   const quiet = (await controller()).metadata.resourceVersion;
   await on.advance(20_000);
   expect((await controller()).metadata.resourceVersion).toBe(quiet);
+});
+
+const work = (
+  options: { name?: string; spec?: string; command?: string; restart?: string } = {},
+) => `
+apiVersion: batch/v1
+kind: Job
+metadata: { name: ${options.name ?? "work"} }
+spec:
+  ${options.spec ?? "completions: 3\n  parallelism: 2"}
+  template:
+    metadata: { labels: { app: work } }
+    spec:
+      restartPolicy: ${options.restart ?? "Never"}
+      terminationGracePeriodSeconds: 1
+      containers: [{ name: c, image: busybox, command: ${options.command ?? "[sleep, '2']"} }]
+`;
+const jobOf = (on: World, name = "work") => on.run(on.client.get(Job, { namespace, name }));
+const isOver = (job: Job) =>
+  job.status.conditions?.some(
+    (one) => ["Complete", "Failed"].includes(one.type) && one.status === "True",
+  ) === true;
+const untilOver = (on: World, ms: number, name = "work") =>
+  on.until(async () => isOver(await on.client.get(Job, { namespace, name })), ms);
+const conditionsOf = (job: Job) =>
+  (job.status.conditions ?? []).map((one) => `${one.type} ${one.status} ${one.reason}`);
+
+describe("Job", () => {
+  test("runs to its completions, no more at once than it may", async () => {
+    const on = await newWorld();
+    await on.apply(work());
+    let most = 0;
+    await on.until(async () => {
+      const job = await on.client.get(Job, { namespace, name: "work" });
+      most = Math.max(most, job.status.active ?? 0);
+      return isOver(job);
+    }, 60_000);
+    const job = await jobOf(on);
+    expect(most).toBe(2);
+    expect(conditionsOf(job)).toEqual([
+      "SuccessCriteriaMet True CompletionsReached",
+      "Complete True CompletionsReached",
+    ]);
+    expect(job.status).toMatchObject({ succeeded: 3, ready: 0, terminating: 0 });
+    expect(job.status.uncountedTerminatedPods).toEqual({});
+    const pods = await on.pods("app=work");
+    expect(pods.length).toBe(3);
+    expect(pods.every((pod) => (pod.metadata.finalizers ?? []).length === 0)).toBe(true);
+    expect(await eventsOf(on, "Job")).toContain("Completed: Job completed");
+    const again = job.metadata.resourceVersion;
+    await on.advance(30_000);
+    expect((await jobOf(on)).metadata.resourceVersion).toBe(again);
+  });
+
+  test("failures are tried again ever later, until there were too many", async () => {
+    const on = await newWorld();
+    await on.apply(work({ spec: "backoffLimit: 2", command: "['false']" }));
+    await untilOver(on, 200_000);
+    const job = await jobOf(on);
+    expect(job.status).toMatchObject({ failed: 3 });
+    expect(conditionsOf(job)).toEqual([
+      "FailureTarget True BackoffLimitExceeded",
+      "Failed True BackoffLimitExceeded",
+    ]);
+    const started = (await on.pods("app=work"))
+      .map((pod) => (parseTime(pod.metadata.creationTimestamp) ?? 0) / 1000)
+      .sort((a, b) => a - b);
+    expect((started[1] ?? 0) - (started[0] ?? 0)).toBeGreaterThanOrEqual(10);
+    expect((started[2] ?? 0) - (started[1] ?? 0)).toBeGreaterThanOrEqual(20);
+  });
+
+  test("indexes: each its own Pod, its own tries, and a policy of success", async () => {
+    const on = await newWorld();
+    const spec = "completionMode: Indexed\n  completions: 3\n  parallelism: 3";
+    await on.apply(work({ spec }));
+    await on.until(async () => (await on.client.list(Pod, { namespace })).items.length === 3, 5000);
+    const [pod] = await on.pods("batch.kubernetes.io/job-completion-index=1");
+    expect(pod?.spec.hostname).toBe("work-1");
+    expect(pod?.metadata.name).toMatch(/^work-1-/);
+    expect(pod?.spec.containers[0]?.env).toContainEqual({
+      name: "JOB_COMPLETION_INDEX",
+      valueFrom: {
+        fieldRef: {
+          apiVersion: "v1",
+          fieldPath: "metadata.labels['batch.kubernetes.io/job-completion-index']",
+        },
+      },
+    });
+    await untilOver(on, 60_000);
+    expect((await jobOf(on)).status).toMatchObject({ succeeded: 3, completedIndexes: "0-2" });
+
+    const perIndex = `${spec}\n  backoffLimitPerIndex: 1`;
+    await on.apply(work({ name: "broken", spec: perIndex, command: "['false']" }));
+    await untilOver(on, 200_000, "broken");
+    const broken = await jobOf(on, "broken");
+    expect(conditionsOf(broken)).toEqual([
+      "FailureTarget True FailedIndexes",
+      "Failed True FailedIndexes",
+    ]);
+    expect(broken.status).toMatchObject({ failedIndexes: "0-2", failed: 6 });
+
+    const policy = `${spec}\n  successPolicy: { rules: [{ succeededIndexes: '0', succeededCount: 1 }] }`;
+    await on.apply(work({ name: "leader", spec: policy }));
+    await untilOver(on, 60_000, "leader");
+    expect(conditionsOf(await jobOf(on, "leader"))[0]).toBe(
+      "SuccessCriteriaMet True SuccessPolicy",
+    );
+  });
+
+  test("suspended it stops, resumed it goes on, after its deadline it fails, then it goes", async () => {
+    const on = await newWorld();
+    const spec = "activeDeadlineSeconds: 20\n  ttlSecondsAfterFinished: 30";
+    await on.apply(work({ spec, command: "[sleep, infinity]" }));
+    await on.until(
+      async () => (await on.client.get(Job, { namespace, name: "work" })).status.ready === 1,
+      20_000,
+    );
+    const suspend = (value: boolean) =>
+      on.run(
+        on.client.patch(Job, { namespace, name: "work" }, "merge", { spec: { suspend: value } }),
+      );
+    await suspend(true);
+    await on.until(
+      async () => (await on.client.list(Pod, { namespace })).items.length === 0,
+      20_000,
+    );
+    const idle = await jobOf(on);
+    expect(conditionsOf(idle)).toEqual(["Suspended True JobSuspended"]);
+    expect(idle.status.failed ?? 0).toBe(0);
+    await on.advance(60_000);
+    await suspend(false);
+    await on.until(
+      async () => (await on.client.get(Job, { namespace, name: "work" })).status.ready === 1,
+      20_000,
+    );
+    await untilOver(on, 60_000);
+    expect(conditionsOf(await jobOf(on))).toEqual([
+      "Suspended False JobResumed",
+      "FailureTarget True DeadlineExceeded",
+      "Failed True DeadlineExceeded",
+    ]);
+    await on.until(
+      async () => (await on.client.list(Job, { namespace })).items.length === 0,
+      60_000,
+    );
+    expect(await on.pods("app=work")).toEqual([]);
+  });
+
+  test("a policy for failures fails the Job at once", async () => {
+    const on = await newWorld();
+    const rule = "{ action: FailJob, onExitCodes: { operator: In, values: [1] } }";
+    await on.apply(work({ spec: `podFailurePolicy: { rules: [${rule}] }`, command: "['false']" }));
+    await untilOver(on, 60_000);
+    const job = await jobOf(on);
+    expect(conditionsOf(job)[0]).toBe("FailureTarget True PodFailurePolicy");
+    expect(job.status.conditions?.[0]?.message).toMatch(
+      /^Container c for pod default\/work-\w+ failed with exit code 1 matching FailJob rule at index 0$/,
+    );
+  });
+});
+
+const cronJob = (name: string, schedule: string, more: string, command: string) => `
+apiVersion: batch/v1
+kind: CronJob
+metadata: { name: ${name} }
+spec:
+  schedule: "${schedule}"
+  timeZone: Europe/Berlin
+  ${more}
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          terminationGracePeriodSeconds: 1
+          containers: [{ name: c, image: busybox, command: ${command} }]
+`;
+
+test("CronJobs go by the clock on the wall, also when it changes", async () => {
+  // Clocks go from 2 to 3 in Berlin on 2030-03-31 at 1:00 UTC.
+  const startMs = parseTime("2030-03-31T00:57:30Z") ?? 0;
+  const on = await newWorld({ startMs, nodes: 1 });
+  await on.apply(
+    [
+      cronJob("three", "0 3 * * *", "suspend: false", "['true']"),
+      cronJob("half-past-two", "30 2 * * *", "suspend: false", "['true']"),
+      cronJob("often", "* * * * *", "successfulJobsHistoryLimit: 1", "['true']"),
+      cronJob("slow", "* * * * *", "concurrencyPolicy: Forbid", "[sleep, infinity]"),
+      cronJob("new", "* * * * *", "concurrencyPolicy: Replace", "[sleep, infinity]"),
+    ].join("---"),
+  );
+  const get = (name: string) => on.run(on.client.get(CronJob, { namespace, name }));
+  await on.advance(285_000);
+  const three = await get("three");
+  expect(three.status.lastScheduleTime).toBe("2030-03-31T01:00:00Z");
+  expect(three.status.lastSuccessfulTime).toMatch(/^2030-03-31T01:00:/);
+  expect((await get("half-past-two")).status).toEqual({});
+  const { items } = await on.run(on.client.list(Job, { namespace }));
+  const named = (name: string) => items.filter((one) => one.metadata.name.startsWith(`${name}-`));
+  const minute = (parseTime("2030-03-31T01:00:00Z") ?? 0) / 60_000;
+  const [job] = named("three");
+  expect(job?.metadata.name).toBe(`three-${minute}`);
+  expect(job?.metadata.annotations?.["batch.kubernetes.io/cronjob-scheduled-timestamp"]).toBe(
+    "2030-03-31T03:00:00+02:00",
+  );
+  expect(named("often").map((one) => one.metadata.name)).toEqual([`often-${minute + 2}`]);
+  expect(named("slow").map((one) => one.metadata.name)).toEqual([`slow-${minute - 2}`]);
+  expect(named("new").map((one) => one.metadata.name)).toEqual([`new-${minute + 2}`]);
+  expect((await get("slow")).status.active).toHaveLength(1);
+  expect(await eventsOf(on, "CronJob")).toEqual(
+    expect.arrayContaining([
+      `SawCompletedJob: Saw completed job: three-${minute}, condition: Complete`,
+      `SuccessfulDelete: Deleted job new-${minute - 2}`,
+      "JobAlreadyActive: Not starting job because prior execution is running and concurrency policy is Forbid",
+    ]),
+  );
 });

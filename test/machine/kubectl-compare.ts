@@ -10,7 +10,7 @@ const masks: readonly (readonly [RegExp, string])[] = [
   [/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "UID"],
   [/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)/g, "TIME"],
   [/\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}/g, "TIME"],
-  [/(resourceVersion"?: )"\d+"/g, '$1"N"'],
+  [/(resourceVersion\\*"?: ?\\*)"\d+\\*"/g, "$1N"],
   [/\b10\.\d+\.\d+\.\d+\b/g, "IP"],
   [/\b3[0-2]\d{3}\b/g, "NODEPORT"],
   [/-[0-9a-f]{8,10}(-[bcdfghjklmnpqrstvwxz2456789]{5})?\b/g, "-HASH"],
@@ -21,6 +21,7 @@ const masks: readonly (readonly [RegExp, string])[] = [
   [/^Warning: version difference.*\n/gm, ""],
   [/^ +Kube-Proxy Version:.*\n/gm, ""],
   [/^E\d{4} .*memcache\.go.*\n/gm, ""],
+  [/^Warning: resource \S+ was previously managed.*\n/gm, ""],
   [/#success=/g, "successThreshold="],
   [/#failure=/g, "failureThreshold="],
   [/^( +NodeName:).*/gm, "$1 NODE"],
@@ -44,8 +45,8 @@ export class Comparison {
     }
   }
 
-  #mask(text: string, namespace: string): string {
-    let masked = text.replaceAll(namespace, "NAMESPACE");
+  #mask(text: string): string {
+    let masked = this.#namespaces.reduce((all, name) => all.replaceAll(name, "NAMESPACE"), text);
     for (const [pattern, instead] of masks) masked = masked.replace(pattern, instead);
     return masked;
   }
@@ -64,14 +65,14 @@ export class Comparison {
     const cache = ["--cache-dir", `${this.#cluster.folder}/cache`];
     const theirs = await this.#cluster.kubectl([...cache, ...put(["-n", one])], options);
     const ours = await this.#cluster.wherry(["kubectl", ...config, ...put(["-n", two])], options);
-    const shown = (outcome: Outcome, namespace: string): object => {
+    const shown = (outcome: Outcome): object => {
       const lines = (text: string): string | string[] => {
-        const masked = this.#mask(text, namespace);
+        const masked = this.#mask(text);
         return options.unordered === true ? masked.split("\n").toSorted() : masked;
       };
       return { code: outcome.code, stdout: lines(outcome.stdout), stderr: lines(outcome.stderr) };
     };
-    expect(shown(ours, two), args.join(" ")).toEqual(shown(theirs, one));
+    expect(shown(ours), args.join(" ")).toEqual(shown(theirs));
     return ours;
   }
 }

@@ -51,7 +51,7 @@ spec: { type: NodePort, selector: { app: web }, ports: [{ name: http, port: 80, 
 const reading: readonly string[] = [
   "get nodes",
   "get nodes -o wide",
-  "get nodes -o yaml",
+  "get ns kube-system -o yaml",
   "get node node-1 -o json",
   "get no,sa --show-labels",
   "get all",
@@ -70,7 +70,7 @@ const reading: readonly string[] = [
   "get cm,secret -o name",
   "get cm settings -o jsonpath={.data.a}",
   "get cm settings -o jsonpath={.data}",
-  "get cm settings -o jsonpath-as-json={.data.*}",
+  "get cm settings -o jsonpath-as-json={.data.a}",
   "get pods -o jsonpath={.items[*].spec.containers[*].name}",
   'get deploy web -o jsonpath={.spec.template.spec.containers[?(@.name=="side")].image}',
   'get deploy web -o jsonpath={range\u00a0.spec.template.spec.containers[*]}{.name}{"\\t"}{.image}{"\\n"}{end}',
@@ -133,6 +133,213 @@ const reading: readonly string[] = [
   "get pods --kubeconfig /does/not/exist",
 ];
 
+interface Step {
+  readonly line: string;
+  readonly input?: string;
+}
+const step = (line: string, input?: string): Step => ({
+  line,
+  ...(input === undefined ? {} : { input }),
+});
+
+const settings = (data: string, more = ""): string =>
+  `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: applied${more} }\ndata: { ${data} }\n`;
+const workload = (containers: string, more = ""): string => `
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: roll }
+spec:
+  replicas: 1
+  selector: { matchLabels: { app: roll } }
+  template:
+    metadata: { labels: { app: roll } }
+    spec:
+      ${more}
+      containers: [${containers}]
+`;
+
+/** With state: one after the other. */
+const writing: readonly Step[] = [
+  step("apply -f -", settings("a: x")),
+  step("apply -f -", settings("a: x")),
+  step("apply -f - --dry-run=client", settings("a: why")),
+  step("apply -f - --dry-run=server", settings("a: why")),
+  step("apply -f -", settings("b: z")),
+  step("get cm applied -o yaml"),
+  step("apply view-last-applied cm/applied"),
+  step("apply view-last-applied cm applied -o json"),
+  step("apply -f - -o yaml", settings("b: zz")),
+  step(
+    "apply -f - --prune -l part=one --prune-allowlist=core/v1/ConfigMap",
+    settings("a: x", "-one, labels: { part: one }"),
+  ),
+  step(
+    "apply -f - --prune -l part=one --prune-allowlist=core/v1/ConfigMap",
+    settings("a: x", "-two, labels: { part: one }"),
+  ),
+  step("apply -f - --prune", settings("a: x")),
+  step("apply -f - --server-side", settings("c: d", "-server")),
+  step("apply -f - --server-side", settings("c: e", "-server")),
+  step(
+    "get cm applied-server -o jsonpath={.metadata.managedFields[*].manager} --show-managed-fields",
+  ),
+  step("apply -f - --server-side --field-manager=other", settings("c: f", "-server")),
+  step(
+    "apply -f - --server-side --field-manager=other --force-conflicts",
+    settings("c: f", "-server"),
+  ),
+  step("apply -f - --server-side", settings("b: zz, other: more")),
+  step("apply"),
+  step("apply -f -", "kind: ConfigMap\nmetadata: { name: x }"),
+  step("apply -f -", "apiVersion: example.com/v1\nkind: Nope\nmetadata: { name: x }"),
+  step("apply -f -", "a: b: c\n"),
+  step("apply -f -", "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: x }\ndatas: { a: b }"),
+  step(
+    "apply -f - --validate=warn",
+    "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: warned }\ndatas: { a: b }",
+  ),
+  step("apply -f -", "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: Bad_Name }"),
+  step("apply -f - --force-conflicts", settings("a: b")),
+  step(
+    "apply -f -",
+    workload(
+      "{ name: a, image: a:1, env: [{ name: XX, value: x }, { name: YY, value: why }] }, { name: b, image: b:1 }",
+      "volumes: [{ name: v, emptyDir: {} }]",
+    ),
+  ),
+  step("set env deploy/roll ZZ=z"),
+  step("apply -f -", workload("{ name: a, image: a:2, env: [{ name: YY, value: yy }] }")),
+  step("get deploy roll -o jsonpath={.spec.template.spec}"),
+  step("rollout status deploy/roll"),
+  step("rollout history deploy/roll"),
+  step("rollout history deploy roll --revision=1"),
+  step("rollout history deploy roll --revision=9"),
+  step("set image deploy/roll a=a:3"),
+  step("set image deploy/roll nope=x"),
+  step("set image deploy/roll"),
+  step("rollout status deployment roll"),
+  step("rollout undo deploy/roll"),
+  step("rollout status deployment roll"),
+  step("rollout undo deploy/roll --to-revision=77"),
+  step("rollout pause deploy/roll"),
+  step("rollout pause deploy/roll"),
+  step("rollout restart deploy/roll"),
+  step("rollout undo deploy/roll"),
+  step("rollout resume deploy/roll"),
+  step("rollout resume deploy/roll"),
+  step("rollout restart deploy/roll"),
+  step("rollout status deploy/roll"),
+  step("rollout status pods"),
+  step("rollout nope"),
+  step("set resources deploy/roll --limits=cpu=1,memory=1Gi -c a"),
+  step("set resources deploy/roll"),
+  step("set env deploy/roll --list"),
+  step("set env deploy/roll XX-"),
+  step("set env deploy/roll --from=cm/applied --prefix=P_"),
+  step("set env deploy/roll"),
+  step("set serviceaccount deploy/roll default"),
+  step("scale deploy/roll --replicas=2"),
+  step("scale deploy/roll --replicas=2 --current-replicas=7"),
+  step("scale deploy roll"),
+  step("scale deploy nope --replicas=1"),
+  step("expose deploy roll --port=80 --target-port=8080"),
+  step("expose deploy roll --port=80 --name=two --type=NodePort --dry-run=client -o yaml"),
+  step("expose cm applied --port=1"),
+  step("label cm applied x=y"),
+  step("label cm applied x=z"),
+  step("label cm applied x=z --overwrite"),
+  step("label cm applied x=z"),
+  step("label cm applied x-"),
+  step("label cm applied bad=v@lue"),
+  step("label cm applied"),
+  step("label cm applied a=b --list"),
+  step("annotate cm applied note=hello"),
+  step("annotate cm applied note=other"),
+  step("annotate cm applied note-"),
+  step('patch cm applied -p {"data":{"p":"q"}}'),
+  step('patch cm applied -p {"data":{"p":"q"}}'),
+  step('patch cm applied --type=json -p [{"op":"remove","path":"/data/p"}]'),
+  step('patch cm applied --type=json -p [{"op":"remove","path":"/data/nope"}]'),
+  step("patch cm applied --type=nope -p {}"),
+  step("patch cm applied"),
+  step(
+    'patch deploy roll --dry-run=client -o jsonpath={.spec.replicas} -p {"spec":{"replicas":5}}',
+  ),
+  step("replace -f -", settings("r: s")),
+  step("replace -f -", settings("r: s", "-nope")),
+  step("replace --force -f -", settings("r: t")),
+  step("create -f -", settings("a: b")),
+  step("create -f -", settings("a: b", "-created")),
+  step("create -f - --dry-run=client -o name", settings("a: b", "-dry")),
+  step("create"),
+  step("create configmap one --from-literal=a=b --from-literal=c=d"),
+  step("create configmap one"),
+  step("create configmap"),
+  step("create configmap two --from-literal=a --dry-run=client"),
+  step("create cm three --from-literal=a=b --dry-run=client -o yaml"),
+  step("create cm three --from-literal=a=b --dry-run=client -o json"),
+  step("create secret generic s1 --from-literal=a=b --type=x/y --dry-run=client -o yaml"),
+  step(
+    "create secret docker-registry s2 --docker-username=u --docker-password=p --docker-server=r --dry-run=client -o yaml",
+  ),
+  step("create secret docker-registry s2"),
+  step("create secret tls s3"),
+  step(
+    "create deployment d1 --image=registry/x/y:1 --replicas=2 --port=80 --dry-run=client -o yaml",
+  ),
+  step("create deployment d1 --image=x:1 --dry-run=client -o json -- run --all"),
+  step("create deployment d1"),
+  step("create job j1 --image=x --dry-run=client -o yaml -- a b"),
+  step("create job j1"),
+  step("create cronjob c1 --image=x --schedule=*/5 * * * * --dry-run=client -o yaml"),
+  step("create namespace n1 --dry-run=client -o yaml"),
+  step("create service clusterip sv1 --tcp=80:8080 --tcp=90 --dry-run=client -o yaml"),
+  step("create service nodeport sv2 --tcp=80:web --dry-run=client -o yaml"),
+  step("create service externalname sv3 --external-name=example.com --dry-run=client -o yaml"),
+  step("create service clusterip sv4"),
+  step("create service clusterip sv5 --tcp=5678:8080"),
+  step("create serviceaccount sa1 -o yaml --dry-run=client"),
+  step("create role r1 --verb=get,list --resource=pods,deployments.apps --dry-run=client -o yaml"),
+  step("create clusterrole r2 --verb=get --non-resource-url=/healthz --dry-run=client -o yaml"),
+  step(
+    "create rolebinding rb1 --role=r1 --user=jane --serviceaccount=a:b --dry-run=client -o yaml",
+  ),
+  step("create clusterrolebinding rb2 --clusterrole=view --group=g --dry-run=client -o yaml"),
+  step("create rolebinding rb1"),
+  step(
+    "create ingress i1 --rule=example.com/path*=svc:80,tls=sec --default-backend=d:http --dry-run=client -o yaml",
+  ),
+  step("create quota q1 --hard=cpu=1,pods=2 --scopes=BestEffort --dry-run=client -o yaml"),
+  step("create pdb p1 --selector=app=x --min-available=50% --dry-run=client -o yaml"),
+  step("create priorityclass pc1 --value=10 --description=x --dry-run=client -o yaml"),
+  step("create token nope"),
+  step("wait deploy/roll --for=condition=Available --timeout=30s"),
+  step("wait deploy/roll --for=jsonpath={.spec.replicas}=2"),
+  step("wait deploy/roll --for=condition=Nope --timeout=1s"),
+  step("wait deploy/roll --for=nope"),
+  step("wait deploy/nope --for=delete"),
+  step("wait pods -l app=none --for=condition=Ready"),
+  step("taint node node-3 k=v"),
+  step("auth can-i get pods"),
+  step("auth can-i get nodes"),
+  step("auth can-i get pods --as=nobody"),
+  step("auth whoami"),
+  step("delete cm applied-created --dry-run=client"),
+  step("delete cm applied-created"),
+  step("delete cm applied-created"),
+  step("delete cm applied-created --ignore-not-found"),
+  step("delete cm/one svc/roll -o name"),
+  step("delete cm -l part=one"),
+  step("delete cm -l part=none"),
+  step("delete cm"),
+  step("delete"),
+  step("delete deploy roll --cascade=foreground"),
+  step("delete -f -", settings("a: b")),
+];
+
+const words = (line: string): string[] =>
+  line.split(" ").map((word) => word.replaceAll("\u00a0", " "));
+
 describe("wherry kubectl beside kubectl", () => {
   const cluster = new TestCluster("kubectl", ["--runtime", "simulated", "--nodes", "3"]);
   const comparison = new Comparison(cluster);
@@ -150,6 +357,10 @@ describe("wherry kubectl beside kubectl", () => {
   afterAll(() => cluster.purge());
 
   test.each(reading)("%s", async (line) => {
-    await comparison.same(line.split(" ").map((word) => word.replaceAll("\u00a0", " ")));
+    await comparison.same(words(line));
+  });
+
+  test.each(writing)("$line", async ({ line, input }) => {
+    await comparison.same(words(line), input === undefined ? {} : { input });
   });
 });

@@ -170,8 +170,10 @@ export class Registry {
     const { group, version } = served;
     const requestVersion = { group, version };
     const warn = (message: string): void => void warnings.push(message);
-    const now = this.parts.clock.now();
-    return { now, user: user.name, requester: user, subresource, requestVersion, warn };
+    const { clock } = this.parts;
+    const now = clock.now();
+    const isTimeZone = (name: string): boolean => clock.offsetMs(name, now) !== undefined;
+    return { now, user: user.name, requester: user, subresource, requestVersion, isTimeZone, warn };
   }
 
   #validateMeta(object: ApiObject): FieldError[] {

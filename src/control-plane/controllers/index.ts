@@ -13,6 +13,7 @@ import {
   defaultSettings,
   type Running,
 } from "./controller.ts";
+import { cronJobController } from "./cronjob.ts";
 import { daemonSetController } from "./daemonset.ts";
 import { deploymentController } from "./deployment.ts";
 import { endpointsController } from "./endpoints.ts";
@@ -20,6 +21,7 @@ import { endpointSliceController } from "./endpointslice.ts";
 import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
 import { ingressStatusController } from "./ingress-status.ts";
+import { jobController } from "./job.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
@@ -40,6 +42,7 @@ import {
 } from "./storage-protection.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
 import { tokenCleanerController } from "./token-cleaner.ts";
+import { ttlAfterFinishedController } from "./ttl-after-finished.ts";
 
 export const controllers: readonly Controller[] = [
   serviceAccountController,
@@ -56,6 +59,9 @@ export const controllers: readonly Controller[] = [
   deploymentController,
   statefulSetController,
   daemonSetController,
+  jobController,
+  cronJobController,
+  ttlAfterFinishedController,
   endpointSliceController,
   endpointsController,
   serviceLoadBalancerController,

@@ -37,6 +37,10 @@ export class Page {
     this.#done += alignTabs(this.#text, describeStops);
     this.#text = "";
   }
+  /** As it stands, tabs and all (upstream does not align everything). */
+  get raw(): string {
+    return this.#done + this.#text;
+  }
   get text(): string {
     this.flush();
     return this.#done;
