@@ -35,6 +35,7 @@ import { IPAddress } from "./networking/v1/ipaddress.ts";
 import { NetworkPolicy } from "./networking/v1/networkpolicy.ts";
 import { ServiceCIDR } from "./networking/v1/servicecidr.ts";
 import { RuntimeClass } from "./node/v1/runtimeclass.ts";
+import { PodDisruptionBudget } from "./policy/v1/poddisruptionbudget.ts";
 import { ClusterRole } from "./rbac/v1/clusterrole.ts";
 import { ClusterRoleBinding } from "./rbac/v1/clusterrolebinding.ts";
 import { Role } from "./rbac/v1/role.ts";
@@ -80,6 +81,7 @@ export const builtInResources: readonly Resource[] = [
   IPAddress,
   NetworkPolicy,
   ServiceCIDR,
+  PodDisruptionBudget,
   ClusterRole,
   ClusterRoleBinding,
   Role,

@@ -94,6 +94,10 @@ export interface Strategy<T extends ApiObject> {
   readonly allowUnconditionalUpdate?: boolean;
   /** Seconds between the delete request and the removal by the kubelet (Pods); undefined: removed at once. */
   readonly gracePeriodSeconds?: (object: T, asked: number | undefined) => number | undefined;
+  /** Who deletes without saying what becomes of dependents leaves them behind. */
+  readonly orphansByDefault?: boolean;
+  /** Said to who deletes without saying so. */
+  readonly unsaidPropagationWarning?: string;
   /** Finalizers that every new object gets, or that are kept in spec (Namespace). */
   readonly specFinalizers?: boolean;
 }

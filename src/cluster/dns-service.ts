@@ -34,6 +34,11 @@ export async function provideDnsService(client: Client, serviceCidr: string): Pr
       namespace,
       labels: { "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true" },
     },
-    spec: { clusterIP, ports: [port("dns", "UDP"), port("dns-tcp", "TCP")] },
+    spec: {
+      clusterIP,
+      // Every node has a DNS server of its own: no query waits for a node that is gone.
+      internalTrafficPolicy: "Local",
+      ports: [port("dns", "UDP"), port("dns-tcp", "TCP")],
+    },
   });
 }

@@ -47,7 +47,8 @@ export async function provideJoinInfo(
     users: [],
   };
   await settle(client, clusterInfoRef, { kubeconfig: printYaml(kubeconfig) });
-  await settle(client, clusterFactsRef, { ...facts });
+  const { podCidr, serviceCidr, domain } = facts;
+  await settle(client, clusterFactsRef, { podCidr, serviceCidr, domain });
 }
 
 export function readClusterFacts(data: Readonly<Record<string, string>> | undefined): ClusterFacts {

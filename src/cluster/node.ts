@@ -33,6 +33,8 @@ export interface NodeOptions extends Omit<KubeletOptions, "client" | "podCidrs">
   readonly serviceCidr: string;
   /** Tells the pods' network which addresses it may give out. */
   readonly setPodCidrs: (cidrs: readonly string[]) => Promise<void>;
+  /** Pods on other machines are reached by routes through their nodes. Default: the network knows where they are. */
+  readonly routes?: boolean;
 }
 
 export interface RunningNode {
@@ -71,6 +73,7 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
     addresses: options.nodeIps ?? [options.address],
     recorder,
     clock,
+    routes: options.routes ?? false,
     log: log.child("proxy"),
     fixedFacts: facts,
   });

@@ -71,6 +71,32 @@ function readAsJson(text: string): unknown {
 export const readYaml = (source: string | Uint8Array): unknown =>
   readYamlDocuments(source)[0]?.value ?? null;
 
+/** The line (from 1) of a place in the first document: of its key, or of the item itself; of the nearest that is there. */
+export function yamlLines(
+  source: string,
+): (path: readonly (string | number)[]) => number | undefined {
+  const lines = new LineCounter();
+  const [document] = parse(source, lines);
+  const lineOf = (node: Node | null): number | undefined =>
+    node?.range == null ? undefined : lines.linePos(node.range[0]).line;
+  return (path) => {
+    let node: Node | null = document?.contents ?? null;
+    let line: number | undefined;
+    for (const step of path) {
+      if (node !== null && isSeq(node)) {
+        node = (node.items[Number(step)] as Node | undefined) ?? null;
+        line = lineOf(node) ?? line;
+      } else if (node !== null && isMap(node)) {
+        const pair = node.items.find(({ key }) => isScalar(key) && key.value === String(step));
+        if (pair === undefined) return line;
+        line = lineOf(pair.key as Node) ?? line;
+        node = (pair.value as Node | null) ?? null;
+      } else return line;
+    }
+    return line;
+  };
+}
+
 function parse(text: string, lineCounter: LineCounter): ReturnType<typeof parseAllDocuments> {
   checkNesting(text);
   return parseAllDocuments(text, {

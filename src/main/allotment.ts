@@ -13,6 +13,8 @@ export interface Allotment {
   /** 0 is the machine's first cluster: it uses the paths and ranges that everybody expects. */
   readonly index: number;
   readonly dataDirectory: string;
+  /** It is a further node of that cluster of this machine. */
+  readonly nodeOf?: string;
 }
 export interface ClusterPaths {
   readonly data: string;
@@ -80,7 +82,7 @@ export const findAllotment = (name: string): Allotment | undefined =>
 export const allAllotments = (): readonly Allotment[] => readRegistry();
 
 /** The cluster's allotment, made at its first start. */
-export function allot(name: string, dataDirectory: string | undefined): Allotment {
+export function allot(name: string, dataDirectory: string | undefined, nodeOf?: string): Allotment {
   return changeRegistry((clusters) => {
     const known = clusters.find((one) => one.name === name);
     if (known !== undefined) {
@@ -100,7 +102,12 @@ export function allot(name: string, dataDirectory: string | undefined): Allotmen
       );
     }
     const fallback = join(dataHome(), name === defaultName ? "default" : name);
-    const allotment = { name, index, dataDirectory: dataDirectory ?? fallback };
+    const allotment = {
+      name,
+      index,
+      dataDirectory: dataDirectory ?? fallback,
+      ...(nodeOf === undefined ? {} : { nodeOf }),
+    };
     const same = clusters.find((one) => one.dataDirectory === allotment.dataDirectory);
     if (same !== undefined) {
       throw new UsageError(

@@ -12,15 +12,20 @@ import { openLmdbStorage } from "#adapters/nodejs/lmdb-storage.ts";
 import { type LogLevel, lineLog } from "#adapters/nodejs/log.ts";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { systemRandom } from "#adapters/nodejs/random.ts";
+import { createClient } from "#client/client.ts";
 import { type CertificateStore, certificateStore } from "#cluster/certificates.ts";
 import { apiServerNames, type ControlPlane, startControlPlane } from "#cluster/control-plane.ts";
+import { provideJoinInfo } from "#cluster/join-info.ts";
 import { nodeProxy } from "#control-plane/apiserver/node-proxy.ts";
+import { serverUser } from "#control-plane/apiserver/server.ts";
 import type { Log } from "#ports/log.ts";
 import { type Listener, type Network, NetworkError, type ServerTls } from "#ports/network.ts";
 import type { Storage } from "#ports/storage.ts";
 import type { Allotment, ClusterPaths } from "./allotment.ts";
 import { serveControl } from "./control.ts";
+import { type FurtherNodes, furtherNodesOf, startFurtherNodes } from "./further-nodes.ts";
 import { openLogFile } from "./log-file.ts";
+import { gatewayOf, provideBridge } from "./machine-lan.ts";
 import type { NodeWorker } from "./node-worker.ts";
 import { type Nodes, type NodesToBe, prepareNodes } from "./nodes.ts";
 import { recordProcesses } from "./process-record.ts";
@@ -103,7 +108,12 @@ async function startCluster(
   const storage = await openLmdbStorage(paths.store);
   await recordProcesses(paths, supervised);
   const host = await linuxHost();
-  const address = (await host.facts()).addresses[0] ?? "127.0.0.1";
+  // Further nodes of this machine reach it over the bridge that they share with it.
+  const isAlone = settings.runtime === "simulated" || settings.nodes === 1;
+  if (!isAlone) await provideBridge(given.allotment);
+  const address = isAlone
+    ? ((await host.facts()).addresses[0] ?? "127.0.0.1")
+    : gatewayOf(given.allotment);
   const certificates = certificateStore({
     host,
     crypto: systemCrypto,
@@ -150,16 +160,45 @@ async function bringUp(
   const listener = await listenForClients(world, controlPlane, tls);
   life.port = "port" in listener.address ? listener.address.port : settings.port;
   await controlPlane.apiServer.advertise(address, life.port);
+  await provideJoinInfo(
+    createClient(controlPlane.apiServer.as(serverUser), { userAgent: "wherry" }),
+    settings,
+    `https://${address}:${life.port}`,
+    await world.certificates.authority(),
+  );
   tell({ say: "starting the nodes" });
   const nodes = await life.nodesToBe.start(controlPlane, tls);
   life.nodes = nodes;
+  if (settings.runtime === "containerd")
+    life.further = await furtherNodes(world, life, controlPlane);
   tell({ say: "waiting for the nodes and DNS" });
-  await Promise.race([nodes.ready, life.stopped]);
+  const ready = Promise.all([nodes.ready, life.further?.ready]);
+  await Promise.race([ready, life.stopped]);
   life.setReady();
+}
+
+/** Each joins with a token, as from another machine. */
+async function furtherNodes(
+  { allotment, settings, network, log, certificates }: DaemonWorld,
+  life: Life,
+  controlPlane: ControlPlane,
+): Promise<FurtherNodes | undefined> {
+  const count = settings.nodes - 1;
+  if (count === 0 && furtherNodesOf(allotment.name).length === 0) return undefined;
+  return startFurtherNodes({
+    allotment,
+    count,
+    client: createClient(controlPlane.apiServer.as(serverUser), { userAgent: "wherry" }),
+    authority: await certificates.authority(),
+    port: life.port,
+    network,
+    log,
+  });
 }
 
 /** What runs so far, and its end. */
 class Life {
+  further: FurtherNodes | undefined;
   controlPlane: ControlPlane | undefined;
   nodes: Nodes | undefined;
   port = 0;
@@ -202,7 +241,10 @@ class Life {
   async #stop(withPods: boolean): Promise<void> {
     const { log } = this.#world;
     log.write("info", withPods ? "stopping, pods too" : "stopping; pods run on");
-    await (this.nodes ?? this.nodesToBe).stop(withPods);
+    const stopped = [(this.nodes ?? this.nodesToBe).stop(withPods)];
+    // Without their pods they run on, and are found again.
+    if (withPods && this.further !== undefined) stopped.push(this.further.stop());
+    await Promise.all(stopped);
     await this.controlPlane?.stop();
   }
   /** The answer to whoever asked for the stop is still on its way. */

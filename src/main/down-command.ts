@@ -12,6 +12,7 @@ import {
 } from "./allotment.ts";
 import { type Arguments, type Command, UsageError } from "./arguments.ts";
 import { askStop } from "./control.ts";
+import { furtherNodesOf, removeLan } from "./further-nodes.ts";
 import { changeKubeconfig, kubeconfigPath, prunedKubeconfig } from "./kubeconfig.ts";
 import { clearRealNode, endProcesses, removeCluster } from "./purge.ts";
 import { quietLog } from "./quiet-log.ts";
@@ -51,6 +52,21 @@ async function down(given: Arguments): Promise<number> {
   }
 }
 
+/** They have stopped with the cluster, unless one of them, or the cluster's process, had died. */
+async function takeFurtherNodesDown(allotment: Allotment, purge: boolean): Promise<void> {
+  const nodes = furtherNodesOf(allotment.name);
+  const network = systemNetwork(quietLog());
+  for (const node of nodes) {
+    const paths = pathsOf(node);
+    if (!(await askStop(network, paths.controlSocket))) {
+      await endProcesses(paths);
+      await clearRealNode(node, paths, false);
+    }
+    if (purge) await removeCluster(node, paths);
+  }
+  await removeLan(allotment, nodes);
+}
+
 async function takeDown(given: Arguments, allotment: Allotment): Promise<number> {
   const { name } = allotment;
   const paths = pathsOf(allotment);
@@ -59,6 +75,7 @@ async function takeDown(given: Arguments, allotment: Allotment): Promise<number>
     await endProcesses(paths);
     await clearRealNode(allotment, paths, false);
   }
+  await takeFurtherNodesDown(allotment, given.switch("purge"));
   if (!given.switch("purge")) {
     process.stdout.write(
       `Cluster ${name} is stopped; its data stay in ${allotment.dataDirectory} (wherry down --purge deletes them).\n`,

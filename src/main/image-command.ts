@@ -9,6 +9,7 @@ import { imageTag, normalizeImageReference } from "#machinery/image-reference.ts
 import type { Image, Runtime } from "#ports/runtime.ts";
 import { checkName, defaultName, findAllotment, pathsOf } from "./allotment.ts";
 import { type Arguments, type Command, UsageError } from "./arguments.ts";
+import { furtherNodesOf } from "./further-nodes.ts";
 import { buildImage } from "./image/build.ts";
 import { quietLog } from "./quiet-log.ts";
 import { readKept } from "./settings.ts";
@@ -77,8 +78,25 @@ function referenceOf(name: string): string {
   );
 }
 
-/** The images of a cluster: those of its containerd. */
-async function openImages(given: Arguments): Promise<Runtime & { close(): void }> {
+/** What is done to images is done on every node of this machine; they are listed as its first node has them. */
+type Images = Pick<
+  Runtime,
+  "loadImage" | "removeImage" | "pullImage" | "imageStatus" | "listImages"
+> & {
+  close(): void;
+};
+
+/** Answers with what the first one said. */
+async function onAll<T>(
+  runtimes: readonly Runtime[],
+  work: (runtime: Runtime) => Promise<T>,
+): Promise<T> {
+  const [first] = await Promise.all(runtimes.map(work));
+  return first as T;
+}
+
+/** The images of a cluster: those of its nodes' containerds. */
+async function openImages(given: Arguments): Promise<Images> {
   const name = checkName(given.text("name") ?? defaultName);
   const allotment = findAllotment(name);
   if (allotment === undefined) {
@@ -98,15 +116,30 @@ async function openImages(given: Arguments): Promise<Runtime & { close(): void }
   const ctr = await findProgram("ctr", process.env["PATH"] ?? "");
   if (ctr === undefined)
     throw new Error("containerd's program ctr is missing; install containerd.");
-  const log = quietLog();
-  return containerdRuntime({ rpc: systemRpc, network: systemNetwork(log), socket, ctr });
+  const network = systemNetwork(quietLog());
+  const further = furtherNodesOf(name)
+    .map((node) => `${pathsOf(node).engineRun}/containerd.sock`)
+    .filter((one) => existsSync(one));
+  const runtimes = [socket, ...further].map((one) =>
+    containerdRuntime({ rpc: systemRpc, network, socket: one, ctr }),
+  );
+  return {
+    loadImage: (file) => onAll(runtimes, (runtime) => runtime.loadImage(file)),
+    removeImage: (image) => onAll(runtimes, (runtime) => runtime.removeImage(image)),
+    pullImage: (...all) => onAll(runtimes, (runtime) => runtime.pullImage(...all)),
+    imageStatus: (image) => (runtimes[0] as Runtime).imageStatus(image),
+    listImages: () => (runtimes[0] as Runtime).listImages(),
+    close() {
+      for (const runtime of runtimes) runtime.close();
+    },
+  };
 }
 
 async function each(
   given: Arguments,
   operands: readonly string[],
   what: string,
-  work: (runtime: Runtime, operand: string) => Promise<string[]>,
+  work: (runtime: Images, operand: string) => Promise<string[]>,
 ): Promise<number> {
   if (operands.length === 0)
     throw new UsageError(`wherry image ${given.operands[0]} needs a ${what}.`);

@@ -2,6 +2,7 @@
 import type { Engine } from "#adapters/containerd/engine.ts";
 import type { LogLevel } from "#adapters/nodejs/log.ts";
 import type { Identity } from "#cluster/certificates.ts";
+import type { Address } from "#ports/network.ts";
 import type { ClusterPaths } from "./allotment.ts";
 import type { ClusterSettings } from "./settings.ts";
 
@@ -20,11 +21,14 @@ export interface NodeThreadInput {
 
 /** Who the node's parts are to the API server, and to whom they answer. */
 export interface NodeLink {
+  /** The API server: its socket on this machine, or where it is on another one. */
+  readonly apiServer: Address;
   readonly authority: string;
   readonly kubelet: Identity;
   readonly proxy: Identity;
   readonly dns: Identity;
-  readonly ingress: Identity;
+  /** Undefined: this node answers for no Ingress. */
+  readonly ingress?: Identity;
   readonly server: Identity;
 }
 
@@ -35,6 +39,8 @@ export type ToNode =
   | { readonly type: "open"; readonly input: NodeThreadInput }
   /** The API server answers on its socket: run. */
   | { readonly type: "begin"; readonly link: NodeLink }
+  /** New certificates: from now on these. */
+  | { readonly type: "renew"; readonly link: NodeLink }
   /** End. With pods: they stop first, and containerd after them. */
   | { readonly type: "stop"; readonly withPods: boolean }
   /** The last piece of log is written. */

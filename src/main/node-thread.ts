@@ -14,6 +14,7 @@ import { systemCrypto } from "#adapters/nodejs/crypto.ts";
 import { lineLog } from "#adapters/nodejs/log.ts";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { systemRandom } from "#adapters/nodejs/random.ts";
+import type { Handler } from "#api/request.ts";
 import { type RemoteHandler, remoteHandler } from "#client/remote.ts";
 import type { Identity } from "#cluster/certificates.ts";
 import { dnsAddress } from "#cluster/dns-service.ts";
@@ -37,11 +38,15 @@ class Orders {
   #link: NodeLink | undefined;
   #stop: { readonly withPods: boolean } | undefined;
   #changed: () => void = () => {};
+  /** Whoever holds connections hears that they must be made anew. */
+  renewed: () => void = () => {};
 
   take(order: Exclude<ToNode, { readonly type: "wrote" }>): void {
     if (order.type === "open") this.#input = order.input;
-    else if (order.type === "begin") this.#link = order.link;
-    else this.#stop = order;
+    else if (order.type === "begin" || order.type === "renew") {
+      this.#link = order.link;
+      if (order.type === "renew") this.renewed();
+    } else this.#stop = order;
     this.#changed();
   }
   opened(): Promise<NodeThreadInput> {
@@ -49,6 +54,10 @@ class Orders {
   }
   begun(): Promise<NodeLink | "stop"> {
     return this.#until(() => (this.#stop === undefined ? this.#link : "stop"));
+  }
+  /** As it is now: certificates are renewed while we run. */
+  get link(): NodeLink | undefined {
+    return this.#link;
   }
   stopped(): Promise<{ readonly withPods: boolean }> {
     return this.#until(() => this.#stop);
@@ -81,7 +90,7 @@ async function live(port: MessagePort): Promise<void> {
   tell({ type: "opened", engine: facts });
   const order = await orders.begun();
   const node =
-    order === "stop" ? undefined : await run(input, order, machine, network, log, stream);
+    order === "stop" ? undefined : await run(input, order, orders, machine, network, log, stream);
   if (node !== undefined) tell({ type: "started" });
   const { withPods } = await orders.stopped();
   await node?.stop();
@@ -109,6 +118,26 @@ async function leave(
   if (existsSync(paths.engineRun)) await rm(paths.engineRun, { recursive: true });
 }
 
+type Part = "kubelet" | "proxy" | "dns" | "ingress";
+
+/** A way to the API server that is made anew when its certificate is: what is under way on the old one may end. */
+class Connection {
+  readonly #open: () => RemoteHandler;
+  #now: RemoteHandler;
+  constructor(open: () => RemoteHandler) {
+    this.#open = open;
+    this.#now = open();
+  }
+  readonly handler: Handler = (request) => this.#now.handler(request);
+  renew(): void {
+    const old = this.#now;
+    this.#now = this.#open();
+    systemClock.after(requestMsMax, () => old.close());
+  }
+  close(): void {
+    this.#now.close();
+  }
+}
 /** The ports that everybody expects; where another program has them, some near by, each cluster's own. */
 const ingressInput = ({ clusterIndex, logLevel }: NodeThreadInput): IngressInput => ({
   host: "0.0.0.0",
@@ -120,36 +149,43 @@ const ingressInput = ({ clusterIndex, logLevel }: NodeThreadInput): IngressInput
 async function run(
   input: NodeThreadInput,
   link: NodeLink,
+  orders: Orders,
   machine: RealNode,
   network: Network,
   log: Log,
   logStream: Writable,
 ): Promise<Pick<RunningNode, "stop">> {
   const { paths, settings, nodeName, address, isFirst } = input;
-  const connect = ({ certificate, privateKey }: Identity): RemoteHandler =>
-    remoteHandler(
-      network,
-      systemClock,
-      { unix: paths.apiSocket },
-      {
-        version: 2,
-        timeoutMs: requestMsMax,
-        tls: {
-          roots: link.authority,
-          identity: () => ({ chain: certificate, key: privateKey }),
-        },
-      },
-    );
-  const [kubelet, proxy, dns] = [connect(link.kubelet), connect(link.proxy), connect(link.dns)];
-  const ingress = connect(link.ingress);
+  const now = (): NodeLink => orders.link ?? link;
+  const shown = (identity: Identity | undefined) => ({
+    chain: identity?.certificate ?? "",
+    key: identity?.privateKey ?? "",
+  });
+  const open = (part: Part): RemoteHandler =>
+    remoteHandler(network, systemClock, link.apiServer, {
+      version: 2,
+      timeoutMs: requestMsMax,
+      tls: { roots: link.authority, identity: () => shown(now()[part]) },
+    });
+  const connect = (part: Part): Connection => new Connection(() => open(part));
+  const [kubelet, proxy, dns] = [connect("kubelet"), connect("proxy"), connect("dns")];
+  // Only where the node has an identity for it: it reads the Secrets of every Ingress.
+  const ingress = link.ingress === undefined ? undefined : connect("ingress");
+  const connections = [kubelet, proxy, dns, ...(ingress === undefined ? [] : [ingress])];
+  orders.renewed = () => {
+    for (const one of connections) one.renew();
+  };
   const node = await startNode({
     handler: kubelet.handler,
     proxyHandler: proxy.handler,
     dnsHandler: dns.handler,
-    ingress: {
-      handler: ingress.handler,
-      proxy: ingressWorker(ingressInput(input), log.child("ingress"), logStream),
-    },
+    ingress:
+      ingress === undefined
+        ? undefined
+        : {
+            handler: ingress.handler,
+            proxy: ingressWorker(ingressInput(input), log.child("ingress"), logStream),
+          },
     nodeName,
     version: kubernetesVersion,
     runtime: machine.runtime,
@@ -166,6 +202,7 @@ async function run(
     podCidr: settings.podCidr,
     serviceCidr: settings.serviceCidr,
     setPodCidrs: machine.setPodCidrs,
+    routes: true,
     rootDirectory: paths.kubelet,
     localVolumesDirectory: join(paths.data, "volumes"),
     logsDirectory: paths.podLogs,
@@ -176,7 +213,7 @@ async function run(
       host: "0.0.0.0",
       port: isFirst ? kubeletPort : 0,
       tls: {
-        identity: () => ({ chain: link.server.certificate, key: link.server.privateKey }),
+        identity: () => shown(now().server),
         askClient: true,
       },
       clientRoots: link.authority,
@@ -190,7 +227,8 @@ async function run(
   return {
     async stop() {
       await node.stop();
-      for (const one of [kubelet, proxy, dns, ingress]) one.close();
+      orders.renewed = () => {};
+      for (const one of connections) one.close();
     },
   };
 }

@@ -132,7 +132,7 @@ class RealNodes implements NodesToBe {
 
   /** Each part of the node is who it would be on a machine of its own. */
   async #issue(): Promise<NodeLink> {
-    const { certificates, address } = this.#world;
+    const { certificates, address, paths } = this.#world;
     const nodeUser = { user: `system:node:${this.#nodeName}`, groups: ["system:nodes"] };
     const client = (name: string, who: Pick<Leaf, "user" | "groups">): Promise<Identity> =>
       certificates.identity(name, { ...who, names: [], uses: ["client auth"] });
@@ -148,6 +148,14 @@ class RealNodes implements NodesToBe {
         uses: ["server auth"],
       }),
     ]);
-    return { authority, kubelet, proxy, dns, ingress, server };
+    return {
+      apiServer: { unix: paths.apiSocket },
+      authority,
+      kubelet,
+      proxy,
+      dns,
+      ingress,
+      server,
+    };
   }
 }

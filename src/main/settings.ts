@@ -24,6 +24,8 @@ export interface FixedSettings {
   readonly domain: string;
   /** Of the containerd that was there already; undefined: one of our own. */
   readonly containerdSocket?: string;
+  /** How many it had when it last started. */
+  readonly nodes?: number;
 }
 export interface ClusterSettings extends FixedSettings {
   readonly name: string;
@@ -48,6 +50,7 @@ export interface FileSettings {
 }
 
 const nodesMax = 1000;
+const realNodesMax = 16;
 const fixedKeys = ["runtime", "podCidr", "serviceCidr", "domain", "containerdSocket"] as const;
 
 export function settingsOf(
@@ -77,12 +80,19 @@ export function settingsOf(
   checkRanges(fixed);
   if (kept !== undefined) refuseChanges(kept, fixed, allotment);
   const portText = given.text("port");
-  const nodes = readInteger("--nodes", given.text("nodes") ?? "1", 1, nodesMax);
-  if (nodes > 1 && runtime !== "simulated") {
+  const nodes = readInteger(
+    "--nodes",
+    given.given("nodes") ? (given.text("nodes") ?? "1") : String(kept?.nodes ?? 1),
+    1,
+    nodesMax,
+  );
+  if (runtime !== "simulated" && nodes > realNodesMax) {
     throw new UsageError(
-      `--nodes ${nodes}: several nodes on one machine are simulated ones; add --runtime simulated.`,
+      `--nodes ${nodes}: at most ${realNodesMax} real nodes fit on one machine; more can be simulated: --runtime simulated.`,
     );
   }
+  if (runtime !== "simulated" && nodes > 1 && containerdSocket !== undefined)
+    throw new UsageError("--containerd serves one node; leave it out, or --nodes.");
   return {
     ...fixed,
     name: allotment.name,
@@ -134,7 +144,8 @@ export function readKept(file: string): FixedSettings | undefined {
   return JSON.parse(readFileSync(file, "utf8")) as FixedSettings;
 }
 export function keep(file: string, settings: FixedSettings): void {
-  const kept = Object.fromEntries(fixedKeys.map((key) => [key, settings[key]]));
+  const { nodes } = settings;
+  const kept = { ...Object.fromEntries(fixedKeys.map((key) => [key, settings[key]])), nodes };
   mkdirSync(dirname(file), { recursive: true, mode: 0o711 });
   writeFileSync(`${file}.new`, `${JSON.stringify(kept, null, 2)}\n`);
   renameSync(`${file}.new`, file);

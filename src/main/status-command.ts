@@ -28,7 +28,7 @@ async function status(given: Arguments): Promise<number> {
   if (format !== undefined && format !== "json")
     throw new UsageError(`-o ${format}: only json is known.`);
   const allotment = findAllotment(name);
-  const others = allAllotments().filter((one) => one.name !== name);
+  const others = allAllotments().filter((one) => one.name !== name && one.nodeOf === undefined);
   if (allotment === undefined) {
     const hint =
       others.length === 0 ? "" : ` There are: ${others.map((one) => one.name).join(", ")}.`;

@@ -37,7 +37,12 @@ export const upCommand: Command = {
       value: "P",
       help: "the API server's port (default 6443, or the next that is free)",
     },
-    { name: "nodes", value: "K", default: "1", help: "how many nodes (more than one: simulated)" },
+    {
+      name: "nodes",
+      value: "K",
+      default: "1",
+      help: "how many nodes (further ones have network namespaces of their own)",
+    },
     { name: "runtime", value: "R", default: "auto", help: "auto, containerd or simulated" },
     { name: "kubeconfig", value: "F", help: "the file to merge the context into" },
     {

@@ -8,7 +8,10 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   up: async () => (await import("./up-command.ts")).upCommand,
   down: async () => (await import("./down-command.ts")).downCommand,
   status: async () => (await import("./status-command.ts")).statusCommand,
+  join: async () => (await import("./join-command.ts")).joinCommand,
+  token: async () => (await import("./token-command.ts")).tokenCommand,
   image: async () => (await import("./image-command.ts")).imageCommand,
+  compose: async () => (await import("./compose-command.ts")).composeCommand,
 };
 
 /** kubectl's words are its own: it reads them itself. */
@@ -22,7 +25,10 @@ Usage: wherry COMMAND [options]
   up       starts a cluster (or returns at once if it runs) and points kubectl at it
   down     stops it; its pods stop too (--purge: and deletes its data)
   status   what runs where, versions, health, resource use
+  join     makes this machine a node of a cluster that runs elsewhere
+  token    what other machines join with: create, list, delete
   image    images without Docker: build, load, list, remove, pull
+  compose  a docker compose file on the cluster: up, convert, down
   kubectl  kubectl's commands, for machines that have none (also: wherry k)
 
 wherry COMMAND --help says more.

@@ -108,7 +108,9 @@ function recipes(upstream: string): readonly Recipe[] {
     ],
     config: { ...serving, command: ["test-webserver"] },
   });
-  const busybox = { packages: ["busybox"], files: accounts("", "") };
+  // Debian's busybox shell drops variables that it cannot name, and its wget dies of a time limit: bash and wget stand in.
+  const shell = { path: "bin/sh", type: "link", linkTo: "bash" } as const;
+  const busybox = { packages: ["busybox", "bash", "wget"], files: [...accounts("", ""), shell] };
   const nginx = (version: string): Recipe => ({
     references: [testImage(`nginx:${version}`)],
     packages: ["nginx-light", "busybox", "curl"],

@@ -81,6 +81,7 @@ function choose(results: readonly Result[], choice: Choice, commit: string): rea
 }
 
 class Run {
+  readonly #tests: readonly ListedTest[];
   #results: readonly Result[];
   #done = 0;
   #batches = 0;
@@ -88,11 +89,12 @@ class Run {
   readonly #timeouts: Timeouts;
 
   constructor(
-    results: readonly Result[],
+    tests: readonly ListedTest[],
     facts: { readonly total: number; readonly commit: string; readonly suite: string },
     timeouts: Timeouts,
   ) {
-    this.#results = results;
+    this.#tests = tests;
+    this.#results = readResults(tests);
     this.#facts = facts;
     this.#timeouts = timeouts;
   }
@@ -117,11 +119,17 @@ class Run {
 
   async #batch(specs: readonly string[]): Promise<readonly string[]> {
     const { commit, suite, total } = this.#facts;
-    const cases = await runBatch(`${++this.#batches}`, specs, this.#timeouts, (progress) => {
-      this.#done++;
-      say(`${this.#done}/${total} ${progress.passed ? "passed" : "FAILED"} ${progress.name}`);
-    });
-    this.#results = mergeCases(this.#results, cases, commit, suite);
+    const cases = await runBatch(
+      `${process.pid}-${++this.#batches}`,
+      specs,
+      this.#timeouts,
+      (progress) => {
+        this.#done++;
+        say(`${this.#done}/${total} ${progress.passed ? "passed" : "FAILED"} ${progress.name}`);
+      },
+    );
+    // Another run may be adding to the record meanwhile.
+    this.#results = mergeCases(readResults(this.#tests), cases, commit, suite);
     writeResults(this.#results);
     for (const { name, status, reason } of cases) {
       if (status !== "passed") say(`  ${status}: ${bareName(name)}: ${reason}`);
@@ -179,7 +187,7 @@ async function main(): Promise<number> {
 
   if (!values.keep || !(await clusterRuns())) await startCluster(images);
   const timeouts = { specMs: Number(values.limit) * 60_000, graceMs: 120_000 };
-  const run = new Run(known, { total: specs.length, commit, suite }, timeouts);
+  const run = new Run(tests, { total: specs.length, commit, suite }, timeouts);
   writeResults(run.results);
   try {
     await run.lanes(others, Number(values.parallel), Number(values.batch));

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { Case } from "./junit.ts";
 import {
@@ -35,6 +36,12 @@ const cases: readonly Case[] = [
     reason: "skipped - Requires 2 nodes",
     seconds: 0,
   },
+  {
+    name: "[sig-node] Pods should stop [Provider:other]",
+    status: "failed",
+    reason: "no such provider",
+    seconds: 0,
+  },
   { name: "[sig-apps] not on the list", status: "passed", reason: "", seconds: 0 },
 ];
 
@@ -60,4 +67,14 @@ test("results accumulate a test at a time; every listed test is there, and no ot
     { area: "total", passed: 2, failed: 1, notrun: 0 },
   ]);
   expect(markdownTable(after)).toContain("| sig-node | 2 of 2 | 0 | 0 |\n");
+});
+
+test("the record holds all 462 tests, and README shows its table", () => {
+  const listed = readTestList(readFileSync("test/conformance/tests-1.37.txt", "utf8"));
+  const record = JSON.parse(
+    readFileSync("test/conformance/results/1.37.json", "utf8"),
+  ) as readonly Result[];
+  expect(listed).toHaveLength(462);
+  expect(record.map(({ name }) => name)).toEqual(listed.map(({ name }) => name));
+  expect(readFileSync("README.md", "utf8")).toContain(markdownTable(record));
 });

@@ -1,6 +1,7 @@
 /** Runs programs to their end. */
 import { spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
+import { createInterface } from "node:readline";
 
 export interface RunOptions {
   readonly cwd?: string;
@@ -31,15 +32,22 @@ export function must(
   });
 }
 
-/** A program that writes to a log file. */
+/** A program that writes to a log file; its lines are shown to whoever follows it. */
 export class Logged {
   readonly ended: Promise<void>;
   readonly #kill: (signal: NodeJS.Signals) => void;
 
-  constructor(program: string, args: readonly string[], log: string, options: RunOptions = {}) {
+  constructor(
+    program: string,
+    args: readonly string[],
+    log: string,
+    onLine: (line: string) => void,
+    options: RunOptions = {},
+  ) {
     const child = spawn(program, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
     const file = createWriteStream(log);
     child.stdout.pipe(file, { end: false });
+    createInterface({ input: child.stdout }).on("line", onLine);
     child.stderr.pipe(file, { end: false });
     this.ended = new Promise((resolve, reject) => {
       child.on("error", reject);

@@ -1,14 +1,13 @@
 /**
  * Runs specs of upstream's suite in batches: each batch is a process of its own that leaves a JUnit file, so that what has ended is kept
- * whatever happens to the rest. Spec by spec progress comes from the suite's own reports over HTTP.
+ * whatever happens to the rest. Spec by spec progress, and nothing more, is read from what the suite prints.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { type Case, readJunit } from "./junit.ts";
 import { kubeconfig, reportFolder } from "./paths.ts";
 import { suiteProgram, toolProgram } from "./programs.ts";
+import { conformanceTag } from "./results.ts";
 import { Logged, must } from "./run.ts";
 
 export interface Timeouts {
@@ -22,13 +21,13 @@ export interface Progress {
   readonly name: string;
 }
 
-/** The specs that the binary holds, in its own spelling. */
+/** The conformance tests that the binary holds, in its own spelling; others may share their words. */
 export async function listSpecs(): Promise<readonly string[]> {
   const text = await must(suiteProgram, ["--list-tests"]);
   return text
     .split("\n")
     .map((line) => line.replace(/^\s*\S+\.go:\d+: /, "").trim())
-    .filter((line) => line.startsWith("["));
+    .filter((line) => line.startsWith("[") && line.includes(conformanceTag));
 }
 
 /** A focus that selects exactly these specs. */
@@ -45,18 +44,16 @@ export async function runBatch(
   rmSync(reports, { recursive: true, force: true });
   mkdirSync(reports, { recursive: true });
   let touched = (): void => undefined;
-  const server = await listenForProgress((progress) => {
+  const follow = progressReader((progress) => {
     touched();
     onProgress(progress);
   });
-  const { port } = server.address() as AddressInfo;
   const process_ = new Logged(
     suiteProgram,
     [
       `--kubeconfig=${kubeconfig}`,
       `--kubectl-path=${toolProgram("kubectl")}`,
       `--report-dir=${reports}`,
-      `--progress-report-url=http://127.0.0.1:${port}/`,
       `--ginkgo.focus=${focusOn(specs)}`,
       "--ginkgo.timeout=24h",
       "--ginkgo.no-color",
@@ -67,6 +64,7 @@ export async function runBatch(
       "--allowed-not-ready-nodes=-1",
     ],
     join(reports, "suite.log"),
+    follow,
     { env: { ...process.env, KUBECONFIG: kubeconfig } },
   );
   const watch = new Watch(process_, timeouts);
@@ -75,10 +73,32 @@ export async function runBatch(
     await process_.ended;
   } finally {
     watch.end();
-    server.close();
   }
   const report = join(reports, "junit_01.xml");
-  return existsSync(report) ? readJunit(readFileSync(report, "utf8")) : [];
+  const cases = existsSync(report) ? readJunit(readFileSync(report, "utf8")) : [];
+  return judgeInterrupted(cases, watch.interrupted ? timeouts.specMs : undefined);
+}
+
+/** A spec that the time limit ended has failed; one that somebody ended from outside has not been run. */
+export function judgeInterrupted(
+  cases: readonly Case[],
+  limitMs: number | undefined,
+): readonly Case[] {
+  const isInterrupted = ({ status, reason }: Case): boolean =>
+    status === "failed" && reason.startsWith("Interrupted by User");
+  if (limitMs === undefined) return cases.filter((one) => !isInterrupted(one));
+  const reason = `interrupted: it ran for more than ${limitMs / 60_000} minutes`;
+  return cases.map((one) => (isInterrupted(one) ? { ...one, reason } : one));
+}
+
+/** Takes the lines that the suite prints: a spec's name when it begins, a bullet with its time when it has ended. */
+export function progressReader(onProgress: (progress: Progress) => void): (line: string) => void {
+  let name = "";
+  return (line) => {
+    if (line.startsWith("[sig-")) name = line.replace(/ \[[^\]]*, [^\]]*\]$/, "");
+    const ended = /^(?:•|S) (?:\[([A-Z]+)!?\] )?\[[\d.]+ seconds\]/.exec(line);
+    if (ended !== null) onProgress({ passed: ended[1] === undefined, name });
+  };
 }
 
 /** Interrupts a process in which no spec ends for too long, and kills it if it does not heed that. */
@@ -86,6 +106,7 @@ class Watch {
   readonly #process: Logged;
   readonly #timeouts: Timeouts;
   #timer: NodeJS.Timeout | undefined;
+  interrupted = false;
 
   constructor(process_: Logged, timeouts: Timeouts) {
     this.#process = process_;
@@ -95,37 +116,12 @@ class Watch {
   touch(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
+      this.interrupted = true;
       this.#process.kill("SIGINT");
       this.#timer = setTimeout(() => this.#process.kill("SIGKILL"), this.#timeouts.graceMs);
     }, this.#timeouts.specMs);
   }
   end(): void {
     clearTimeout(this.#timer);
-  }
-}
-
-function listenForProgress(onProgress: (progress: Progress) => void): Promise<Server> {
-  const server = createServer((request, response) => {
-    let body = "";
-    request.setEncoding("utf8").on("data", (text: string) => {
-      body += text;
-    });
-    request.on("end", () => {
-      response.end();
-      const [, word, name = ""] = /^\s*(PASSED|FAILED) ([\s\S]*)$/.exec(messageOf(body)) ?? [];
-      if (word !== undefined) onProgress({ passed: word === "PASSED", name });
-    });
-  });
-  return new Promise((resolve) => {
-    server.listen(0, "127.0.0.1", () => resolve(server));
-  });
-}
-
-function messageOf(body: string): string {
-  try {
-    const report = JSON.parse(body) as { msg?: unknown };
-    return typeof report.msg === "string" ? report.msg : "";
-  } catch {
-    return "";
   }
 }

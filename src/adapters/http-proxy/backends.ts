@@ -6,6 +6,7 @@ import { Agent as HttpAgent } from "node:http";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { Agent as HttpsAgent } from "node:https";
 import type { ProxyBackend, ProxyEndpoint } from "#ports/http-proxy.ts";
+import { ConnectionPool } from "./http1-upstream.ts";
 
 const freeConnectionsMax = 64;
 /** Shorter than most servers keep idle connections (Node's 5 s), so that we close before they do. */
@@ -19,6 +20,7 @@ export class Endpoint {
   readonly port: number;
   readonly protocol: ProxyBackend["protocol"];
   readonly agent: HttpAgent;
+  readonly connections: ConnectionPool;
   /** Until then (by the monotonic clock) it is avoided. */
   avoidedUntilMs = 0;
   isGone = false;
@@ -28,6 +30,7 @@ export class Endpoint {
     this.address = address;
     this.port = port;
     this.protocol = protocol;
+    this.connections = new ConnectionPool(this);
     const options = {
       keepAlive: true,
       maxFreeSockets: freeConnectionsMax,
@@ -62,6 +65,7 @@ export class Endpoint {
   leave(): void {
     this.isGone = true;
     this.agent.maxFreeSockets = 0;
+    this.connections.close();
     for (const sockets of Object.values(this.agent.freeSockets)) {
       for (const socket of sockets ?? []) socket.destroy();
     }

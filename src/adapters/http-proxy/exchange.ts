@@ -4,7 +4,13 @@ import type { Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
 
 /** What we answer ourselves. */
-export const statuses = { notFound: 404, badGateway: 502, unavailable: 503, timeout: 504 } as const;
+export const statuses = {
+  badRequest: 400,
+  notFound: 404,
+  badGateway: 502,
+  unavailable: 503,
+  timeout: 504,
+} as const;
 
 /** What a front makes of whatever its clients speak. */
 export interface Exchange {

@@ -7,6 +7,7 @@ import { request as requestHttps } from "node:https";
 import type { Backends, Endpoint } from "./backends.ts";
 import { type Exchange, statuses } from "./exchange.ts";
 import { responseHeaders } from "./forward-headers.ts";
+import { sendHttp1 } from "./http1-upstream.ts";
 import { sendHttp2 } from "./http2-upstream.ts";
 
 const connectMsMax = 3000;
@@ -21,7 +22,14 @@ const repeatable: ReadonlySet<string> = new Set([
   "DELETE",
 ]);
 
+/** What HTTP/2 may carry in a path and HTTP/1.1 could take for the end of it. */
+const isPlain = /^[!-~]+$/;
+
 export function forward(exchange: Exchange, backends: Backends): void {
+  if (!isPlain.test(exchange.target) || !isPlain.test(exchange.method)) {
+    exchange.refuse(statuses.badRequest);
+    return;
+  }
   attempt(exchange, backends, new Set());
 }
 
@@ -41,7 +49,9 @@ function attempt(exchange: Exchange, backends: Backends, tried: Set<Endpoint>): 
     return true;
   };
   if (endpoint.protocol === "h2c" && !exchange.isUpgrade) sendHttp2(exchange, endpoint, again);
-  else send(exchange, endpoint, again);
+  else if (endpoint.protocol === "http" && exchange.body === undefined && !exchange.isUpgrade) {
+    sendHttp1(exchange, endpoint.connections, repeatable.has(exchange.method), again);
+  } else send(exchange, endpoint, again);
 }
 
 const refusals: ReadonlySet<string> = new Set([

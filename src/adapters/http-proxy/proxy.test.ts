@@ -6,6 +6,7 @@ import { memoryLog } from "#adapters/memory/log.ts";
 import { systemCrypto } from "#adapters/nodejs/crypto.ts";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { httpProxyContract } from "#ports/http-proxy.contract.ts";
+import { AnswerReader } from "./http1-answer.ts";
 import { nodeHttpProxy } from "./proxy.ts";
 
 const dayMs = 86_400_000;
@@ -129,8 +130,70 @@ test("what is sent on a kept connection that the backend closes is sent again, i
   expect(await ask("GET")).toBe(200);
   expect(await ask("GET")).toBe(200);
   expect(closes).toBe(1);
+  expect(await ask("POST")).toBe(200);
   expect(await ask("POST")).toBe(502);
   expect(closes).toBe(2);
+});
+
+test("an answer is read strictly, whatever pieces it comes in", () => {
+  const read = (...pieces: readonly string[]) => {
+    const seen: string[] = [];
+    const reader = new AnswerReader(
+      {
+        head: ({ status, headers }) => seen.push(`${status} ${headers.join("|")}`),
+        piece: (bytes) => seen.push(bytes.toString()),
+        end: (isReusable, trailers) => seen.push(`end ${isReusable} ${trailers.join("|")}`.trim()),
+      },
+      false,
+    );
+    try {
+      for (const piece of pieces) reader.push(Buffer.from(piece));
+    } catch (error) {
+      seen.push((error as Error).message);
+    }
+    reader.close();
+    return seen;
+  };
+  const ok = "HTTP/1.1 200 OK\r\n";
+  expect(read(`${ok}Content-Length: 3\r\n\r\nabc`)).toEqual([
+    "200 Content-Length|3",
+    "abc",
+    "end true",
+  ]);
+  expect(read(ok, "Content-Length: 3\r\n", "\r", "\na", "bc")).toEqual([
+    "200 Content-Length|3",
+    "a",
+    "bc",
+    "end true",
+  ]);
+  const chunked = `${ok}Transfer-Encoding: chunked\r\n\r\n`;
+  const chunks = "3;x=y\r\nabc\r\n1\r\nd\r\n0\r\nX-End: 1\r\n\r\n";
+  expect(read(chunked + chunks).slice(1)).toEqual(["abc", "d", "end true X-End|1"]);
+  expect(read(...Array.from(chunked + chunks)).slice(1)).toEqual([
+    "a",
+    "b",
+    "c",
+    "d",
+    "end true X-End|1",
+  ]);
+  expect(read(`${ok}Connection: close\r\n\r\nall`).slice(1)).toEqual(["all", "end false"]);
+  expect(read(`HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 204 No\r\n\r\n`)).toEqual([
+    "204 ",
+    "end true",
+  ]);
+  for (const [bad, why] of [
+    [`${ok}Content-Length: 1\r\nContent-Length: 2\r\n\r\n`, "the length is not one number"],
+    [`${ok}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n`, "in two ways"],
+    [`${ok}Transfer-Encoding: gzip, chunked\r\n\r\n`, "in two ways"],
+    [`${ok}A: 1\r\n folded\r\n\r\n`, "a header has no name"],
+    [`${chunked}zz\r\n`, "a chunk has no size"],
+    [`${chunked}1\r\nabc\r\n`, "longer than it said"],
+    [`${ok}Content-Length: 1\r\n\r\nab`, "more than one answer"],
+    ["SSH-2.0\r\n\r\n", "no answer of HTTP/1"],
+    ["HTTP/1.1 101 Switching\r\n\r\n", "nobody asked"],
+  ] as const) {
+    expect(read(bad).at(-1)).toContain(why);
+  }
 });
 
 test("nobody smuggles: two lengths, or a length and chunks, are refused", async () => {

@@ -4,10 +4,18 @@ import { deepFreeze } from "#machinery/decode.ts";
 import type { ApiObject, ListMeta } from "#machinery/meta.ts";
 import { badRequest, expired } from "#machinery/status-error.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
+import { concat } from "./bytes.ts";
 import type { ChainContext } from "./chain.ts";
-import { concat, encodeObject, joinJson } from "./encode.ts";
-import { allowsMetaConversion, type Conversion, type MediaType, negotiate } from "./media-type.ts";
+import { encodeObject, joinJson } from "./encode.ts";
+import {
+  allowsMetaConversion,
+  type Conversion,
+  type MediaType,
+  negotiate,
+  protobufName,
+} from "./media-type.ts";
 import { canonical } from "./object-codec.ts";
+import { protobufFrame } from "./protobuf-write.ts";
 import type { Written } from "./registry.ts";
 import type { ListResult } from "./registry-read.ts";
 import { queryValue } from "./request-info.ts";
@@ -39,6 +47,7 @@ export function formOf(context: ChainContext, now: number, stream = false): Form
     userAgent: request.headers["user-agent"],
     allows: allowsMetaConversion,
     stream,
+    protobuf: context.protobuf,
   });
   const asked = queryValue(request, "includeObject") ?? "";
   const includeObject = asked === "" ? "Metadata" : asked;
@@ -218,8 +227,20 @@ class EventForm {
     return deepFreeze(table);
   }
 
+  /** The same for all who ask for protobuf, and for nothing else. */
+  #protobufFrame(output: WatchOutput): Bytes {
+    const make = (): Bytes => {
+      const { type, object } = this.event(output);
+      return protobufFrame(type, encodeObject(object, { format: "protobuf", pretty: false }).bytes);
+    };
+    const shared = "event" in output && this.#form.mediaType.as === undefined;
+    if (!shared || output.event === undefined) return make();
+    return output.event.frame(`${this.#served.id} ${output.type} protobuf`, make);
+  }
+
   frame(output: WatchOutput): Bytes {
-    const { as, pretty } = this.#form.mediaType;
+    const { as, pretty, format } = this.#form.mediaType;
+    if (format === "protobuf") return this.#protobufFrame(output);
     if (as !== undefined || pretty || output.type === "BOOKMARK" || output.type === "EXPIRED")
       return encoder.encode(`${JSON.stringify(this.event(output))}\n`);
     const { type, stored, event } = output;
@@ -253,9 +274,7 @@ export function answerWatch(served: ServedResource, stream: WatchStream, form: F
     return { status: 200, headers: {}, content };
   }
   const bytes = mapped(stream, (output) => events.frame(output));
-  return {
-    status: 200,
-    headers: {},
-    content: { type: "stream", mediaType: "application/json", bytes },
-  };
+  const isProtobuf = form.mediaType.format === "protobuf";
+  const mediaType = isProtobuf ? `${protobufName};stream=watch` : "application/json";
+  return { status: 200, headers: {}, content: { type: "stream", mediaType, bytes } };
 }

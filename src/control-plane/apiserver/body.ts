@@ -143,7 +143,7 @@ function parsedBody(
   if (request.body !== undefined && "object" in request.body)
     return { value: request.body.object, duplicates: [], repeated: [] };
   const bytes = bytesOf(request) ?? new Uint8Array();
-  const format = bodyFormat(request.headers["content-type"]);
+  const format = bodyFormat(request.headers["content-type"], schema.custom === undefined);
   try {
     if (bytes.length === 0) throw new JsonSyntaxError("unexpected end of JSON input");
     if (format !== "protobuf") return parseBytes(bytes, format, strict);

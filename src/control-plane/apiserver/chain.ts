@@ -8,6 +8,8 @@ export interface ChainContext {
   /** `Warning` headers of the answer. */
   readonly warnings: string[];
   info: RequestInfo;
+  /** Answers may be protobuf. Routing says no for kinds that have no field numbers. */
+  protobuf: boolean;
   /** Set by authentication. */
   user: User;
 }

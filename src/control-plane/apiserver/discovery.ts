@@ -238,6 +238,7 @@ export class Discovery {
       userAgent: request.headers["user-agent"],
       allows,
       stream: false,
+      protobuf: true,
     });
     return { mediaType, direct: request.direct, includeObject: "Metadata", now: 0 } as const;
   }

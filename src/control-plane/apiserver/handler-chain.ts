@@ -48,7 +48,13 @@ export function handlerChain(parts: ChainParts): Handler {
     parts.routes,
   );
   return (request) => {
-    const context: ChainContext = { request, warnings: [], info: nothing, user: nobody };
+    const context: ChainContext = {
+      request,
+      warnings: [],
+      info: nothing,
+      protobuf: true,
+      user: nobody,
+    };
     return chain(context);
   };
 }

@@ -1,10 +1,12 @@
 import { expect, test } from "vitest";
 import { MemoryNetwork } from "#adapters/memory/network.ts";
+import { typeSchema } from "#api/facts.ts";
 import { decodeWatch } from "#client/remote.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
 import { admin, apiContract, ask, configMap, configMaps, makeWorld } from "./api.contract.ts";
 import { parseTarget } from "./http-front.ts";
 import { onlyOnce, overHttp } from "./http-transport.contract.ts";
+import { readProtobuf } from "./protobuf.ts";
 import { rbacContract } from "./rbac.contract.ts";
 
 const never = new AbortController().signal;
@@ -104,4 +106,54 @@ test("every watcher of a change gets the same bytes", async () => {
   });
   a.stop();
   b.stop();
+});
+
+test("protobuf: objects, lists, watches and refusals; custom kinds stay JSON", async () => {
+  const { server } = await makeWorld(overHttp);
+  const get = (path: string, accept: string, query: readonly (readonly [string, string])[] = []) =>
+    server.handler({
+      method: "GET",
+      path,
+      query,
+      headers: { accept },
+      gone: never,
+      direct: false,
+      user: admin,
+    });
+  const type = "application/vnd.kubernetes.protobuf";
+  const list = await get("/api/v1/namespaces", type);
+  if (list.content.type !== "bytes") throw new Error("bytes were expected");
+  expect(list.content.mediaType).toBe(type);
+  const read = readProtobuf(
+    list.content.bytes,
+    typeSchema("io.k8s.api.core.v1.NamespaceList"),
+  ) as unknown as { kind: string; items: { metadata: { name: string } }[] };
+  expect(read.kind).toBe("NamespaceList");
+  expect(read.items.map(({ metadata }) => metadata.name)).toContain("kube-system");
+  const partial = await get(
+    "/api/v1/namespaces/default",
+    `${type};as=PartialObjectMetadata;g=meta.k8s.io;v=v1`,
+  );
+  if (partial.content.type !== "bytes") throw new Error("bytes were expected");
+  const meta = typeSchema("io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata");
+  expect(readProtobuf(partial.content.bytes, meta)).toMatchObject({
+    kind: "PartialObjectMetadata",
+    apiVersion: "meta.k8s.io/v1",
+    metadata: { name: "default" },
+  });
+  const missing = await get("/api/v1/namespaces/none", type);
+  if (missing.content.type !== "bytes") throw new Error("bytes were expected");
+  const status = typeSchema("io.k8s.apimachinery.pkg.apis.meta.v1.Status");
+  expect(readProtobuf(missing.content.bytes, status)).toMatchObject({
+    reason: "NotFound",
+    code: 404,
+  });
+  const watch = await get("/api/v1/namespaces", type, [["watch", "1"]]);
+  if (watch.content.type !== "stream") throw new Error("a stream was expected");
+  expect(watch.content.mediaType).toBe(`${type};stream=watch`);
+  const [frame] = (await watch.content.bytes.next()) ?? [];
+  if (frame === undefined) throw new Error("a frame was expected");
+  expect(new DataView(frame.buffer, frame.byteOffset).getUint32(0)).toBe(frame.length - 4);
+  expect(new TextDecoder().decode(frame.subarray(6, 11))).toBe("ADDED");
+  watch.content.bytes.stop();
 });

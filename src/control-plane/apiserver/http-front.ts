@@ -3,7 +3,7 @@ import type { ApiRequest, ApiResponse, Handler } from "#api/request.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "#ports/network.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
 import { bodyBytesMax } from "./body.ts";
-import { concat } from "./encode.ts";
+import { concat } from "./bytes.ts";
 
 const targetLengthMax = 64 * 1024;
 

@@ -8,7 +8,7 @@ export interface Conversion {
   readonly version: string;
 }
 export interface MediaType {
-  readonly format: "json" | "yaml";
+  readonly format: "json" | "yaml" | "protobuf";
   readonly pretty: boolean;
   readonly as?: Conversion;
 }
@@ -16,9 +16,10 @@ export interface MediaType {
 const supported = [
   { type: "application", subtype: "json", format: "json" },
   { type: "application", subtype: "yaml", format: "yaml" },
+  { type: "application", subtype: "vnd.kubernetes.protobuf", format: "protobuf" },
 ] as const;
 export const supportedNames = "application/json, application/yaml";
-const protobufName = "application/vnd.kubernetes.protobuf";
+export const protobufName = "application/vnd.kubernetes.protobuf";
 const clausesMax = 64;
 
 /** One wish of an Accept header. */
@@ -64,10 +65,12 @@ export interface Preferences {
   readonly allows: (conversion: Conversion) => boolean;
   /** A watch: only what can be framed. */
   readonly stream: boolean;
+  /** Kinds that are known at run time only have no field numbers. */
+  readonly protobuf: boolean;
 }
 
 export function negotiate(preferences: Preferences): MediaType {
-  const { accept = "", allows, stream } = preferences;
+  const { accept = "", allows, stream, protobuf } = preferences;
   const pretty = wantsPretty(preferences);
   if (accept === "") return { format: "json", pretty };
   for (const clause of acceptClauses(accept)) {
@@ -75,6 +78,7 @@ export function negotiate(preferences: Preferences): MediaType {
       if (clause.type !== "*" && clause.type !== type) continue;
       if (clause.subtype !== "*" && clause.subtype !== subtype) continue;
       if (stream && format === "yaml") continue;
+      if (!protobuf && format === "protobuf") continue;
       const kind = clause.parameters.get("as");
       const askedPretty = clause.parameters.get("pretty") === "1" || pretty;
       if (kind === undefined) return { format, pretty: askedPretty };
@@ -83,10 +87,14 @@ export function negotiate(preferences: Preferences): MediaType {
         group: clause.parameters.get("g") ?? "",
         version: clause.parameters.get("v") ?? "",
       };
+      // Upstream: a table's cells are of any type, which protobuf has no way to say.
+      if (format === "protobuf" && kind === "Table") continue;
       if (allows(conversion)) return { format, pretty: askedPretty, as: conversion };
     }
   }
-  const names = stream ? "application/json;stream=watch" : supportedNames;
+  const all = stream ? ["application/json"] : [supportedNames];
+  if (protobuf) all.push(protobufName);
+  const names = all.map((name) => (stream ? `${name};stream=watch` : name)).join(", ");
   throw notAcceptable(`only the following media types are accepted: ${names}`);
 }
 
@@ -97,12 +105,15 @@ function wantsPretty({ pretty, userAgent }: Preferences): boolean {
 }
 
 /** The format of a body. Without a Content-Type: JSON. */
-export function bodyFormat(contentType: string | undefined): "json" | "yaml" | "protobuf" {
+export function bodyFormat(
+  contentType: string | undefined,
+  protobuf = true,
+): "json" | "yaml" | "protobuf" {
   const name = (contentType ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
   if (name === "" || name === "application/json") return "json";
   if (name === "application/yaml") return "yaml";
-  if (name === protobufName) return "protobuf";
-  throw unsupportedBody(`${supportedNames}, ${protobufName}`);
+  if (name === protobufName && protobuf) return "protobuf";
+  throw unsupportedBody(protobuf ? `${supportedNames}, ${protobufName}` : supportedNames);
 }
 
 export const unsupportedBody = (accepted: string) =>

@@ -303,7 +303,8 @@ function server(): (accept?: string, tag?: string) => Promise<ApiResponse | unde
       direct: false,
     };
     const user = { name: "u", groups: [] };
-    return openApi.handle({ request, warnings: [], info: requestInfoOf(request), user });
+    const info = requestInfoOf(request);
+    return openApi.handle({ request, warnings: [], info, protobuf: true, user });
   };
 }
 const bodyOf = (answer: ApiResponse | undefined): { mediaType: string; bytes: Bytes } => {

@@ -40,17 +40,22 @@ test("request info: verbs, scopes, subresources", () => {
   expect(told("GET", "/api/v1/namespaces/a/pods", one)).toBe("list  a pods  x");
 });
 
-test("negotiation: client-go's headers get JSON, tables where allowed, else 406", () => {
-  const choose = (accept: string, stream = false) =>
+test("negotiation: client-go's headers get protobuf, tables where allowed, else 406", () => {
+  const choose = (accept: string, stream = false, protobuf = true) =>
     negotiate({
       accept,
       pretty: undefined,
       userAgent: undefined,
       allows: allowsMetaConversion,
       stream,
+      protobuf,
     });
   const go = "application/vnd.kubernetes.protobuf,application/json";
-  expect(choose(go)).toEqual({ format: "json", pretty: false });
+  expect(choose(go)).toEqual({ format: "protobuf", pretty: false });
+  expect(choose(go, false, false)).toEqual({ format: "json", pretty: false });
+  const goTable =
+    "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json";
+  expect(choose(goTable).format).toBe("json");
   expect(choose("application/json;q=0.5,application/yaml").format).toBe("yaml");
   expect(choose("*/*").format).toBe("json");
   const table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -58,7 +63,9 @@ test("negotiation: client-go's headers get JSON, tables where allowed, else 406"
   const unknown = "application/json;as=Foo;v=v1;g=meta.k8s.io,application/json";
   expect(choose(unknown).as).toBeUndefined();
   expect(() => choose("image/png")).toThrow("only the following media types are accepted");
-  expect(() => choose("application/yaml", true)).toThrow("application/json;stream=watch");
+  expect(() => choose("application/yaml", true)).toThrow(
+    "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+  );
   expect(bodyFormat("application/json; charset=utf-8")).toBe("json");
   expect(() => bodyFormat("text/html")).toThrow("the body of the request was in an unknown format");
 });

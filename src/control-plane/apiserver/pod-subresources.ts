@@ -1,8 +1,7 @@
-/** What one can do with a pod besides writing it: bind it to a node, evict it. */
+/** What one can do with a pod besides writing it: bind it to a node. */
 
 import { kindSchema } from "#api/facts.ts";
 import type { Binding, Pod, PodCondition } from "#api/generated/core/v1.ts";
-import type { Eviction } from "#api/generated/policy/v1.ts";
 import type { ApiResponse } from "#api/request.ts";
 import { invalid, notSupported, required } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
@@ -11,13 +10,18 @@ import { formatTime } from "#machinery/time.ts";
 import { answerPlain, formOf } from "./answer.ts";
 import { readBody, writeOptions } from "./body.ts";
 import type { ChainContext } from "./chain.ts";
-import { type DeleteOptions, deleteObject, validateDeleteOptions } from "./registry-delete.ts";
-import { notAllowed, scopeOf, type VerbWorld } from "./resource-verbs.ts";
+import { notAllowed, type VerbWorld } from "./resource-verbs.ts";
 import type { ServedResource } from "./served-resource.ts";
 
-const success = { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code: 201 };
+export const success = {
+  kind: "Status",
+  apiVersion: "v1",
+  metadata: {},
+  status: "Success",
+  code: 201,
+};
 
-function readKind(context: ChainContext, group: string, kind: string): ApiObject {
+export function readKind(context: ChainContext, group: string, kind: string): ApiObject {
   const version = "v1";
   const schema = kindSchema(group, version, kind);
   if (schema === undefined) throw new Error(`no facts about ${kind}`);
@@ -95,25 +99,5 @@ export async function handleBinding(
   await pods.registry.modify(context.info.namespace, name, options.dryRun, (object) =>
     bind(object as Pod, binding, world.now()),
   );
-  return answerPlain(201, success, form);
-}
-
-/** pods/NAME/eviction: deletes the pod. */
-export async function handleEviction(
-  context: ChainContext,
-  pods: ServedResource,
-  world: VerbWorld,
-): Promise<ApiResponse> {
-  if (context.info.verb !== "create") throw notAllowed();
-  const form = formOf(context, world.now());
-  const { dryRun } = writeOptions(context.request);
-  const eviction = readKind(context, "policy", "Eviction") as Eviction;
-  const { name } = context.info;
-  if (eviction.metadata.name !== name)
-    throw badRequest("name in URL does not match name in Eviction object");
-  const options = (eviction.deleteOptions ?? {}) as DeleteOptions;
-  validateDeleteOptions(options);
-  const scope = scopeOf(context, pods, dryRun || (options.dryRun ?? []).length > 0);
-  await deleteObject(pods.registry, { ...scope, subresource: "" }, name, options);
   return answerPlain(201, success, form);
 }

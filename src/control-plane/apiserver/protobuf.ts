@@ -1,13 +1,13 @@
 /**
  * Protobuf bodies (application/vnd.kubernetes.protobuf), as typed clients send them: the envelope and, by schema, the message inside,
- * turned into the plain value that the same body in JSON would give. Answers are never protobuf: such clients take JSON as well.
+ * turned into the plain value that the same body in JSON would give. Answers in protobuf are made by protobuf-write.ts.
  */
 
 import { encodeBase64 } from "#machinery/base64.ts";
 import { formatGoDuration } from "#machinery/go-duration.ts";
 import { parseJson } from "#machinery/json.ts";
 import { type JsonObject, setKey } from "#machinery/object.ts";
-import type { Field, ObjectSchema, ScalarSchema, Schema } from "#machinery/schema.ts";
+import type { Field, ListSchema, ObjectSchema, ScalarSchema, Schema } from "#machinery/schema.ts";
 import { formatMicroTime, formatTime } from "#machinery/time.ts";
 import type { Bytes } from "#ports/stream.ts";
 
@@ -136,7 +136,23 @@ function intOrString(bytes: Bytes): unknown {
   return Number(asInteger(fields.get(2) ?? 0n));
 }
 
-function scalar(schema: ScalarSchema, value: bigint | Bytes): unknown {
+/** One of several types: whichever field is there; a list or a schema counts more than the flag that allows it. */
+function alternative(alternatives: readonly Field[], bytes: Bytes, depth: number): unknown {
+  const plan = {
+    own: new Map(alternatives.map((field) => [field.proto, field] as const)),
+    inlined: new Map<number, MessagePlan>(),
+  };
+  const out: JsonObject = {};
+  readInto(out, plan, bytes, depth);
+  const found = alternatives.filter(({ name }) => Object.hasOwn(out, name));
+  const chosen = found.find(({ schema }) => schema.type !== "boolean") ?? found[0];
+  if (chosen !== undefined) return out[chosen.name];
+  return alternatives.some(({ schema }) => schema.type === "boolean") ? false : [];
+}
+
+function scalar(schema: ScalarSchema, value: bigint | Bytes, depth: number): unknown {
+  if (schema.alternatives !== undefined)
+    return alternative(schema.alternatives, asBytes(value), depth + 1);
   switch (schema.type) {
     case "string":
       return utf8.decode(asBytes(value));
@@ -235,6 +251,13 @@ const isNumber = (schema: Schema): boolean =>
 const isPacked = (items: Schema, value: bigint | Bytes): boolean =>
   isNumber(items) && typeof value !== "bigint";
 
+const unwrapped = ({ items, listType, keys }: ListSchema): ListSchema => ({
+  type: "list",
+  items,
+  listType,
+  keys,
+});
+
 function read(schema: Schema, value: bigint | Bytes, depth: number): unknown {
   if (schema.type === "object") {
     const object: JsonObject = {};
@@ -244,12 +267,13 @@ function read(schema: Schema, value: bigint | Bytes, depth: number): unknown {
   if (schema.type === "list" || schema.type === "map") {
     // A list or map inside one is a message with the inner one as its field 1.
     const holder: JsonObject = {};
-    const field = { name: "items", schema, proto: 1 } as Field;
+    const bare: Schema = schema.type === "list" ? unwrapped(schema) : schema;
+    const field = { name: "items", schema: bare, proto: 1 } as Field;
     for (const item of new Reader(asBytes(value)).fields())
       if (item.number === 1) addField(holder, field, item.value, depth + 1);
     return holder.items ?? (schema.type === "list" ? [] : {});
   }
-  return scalar(schema, value);
+  return scalar(schema, value, depth);
 }
 
 /** The value that the body stands for, with the kind and apiVersion of its envelope. */

@@ -92,6 +92,7 @@ function collectorFinalizers(
   else if (propagationPolicy !== undefined) policy = propagationPolicy;
   else if (present.includes(orphan)) policy = "Orphan";
   else if (present.includes(foreground)) policy = "Foreground";
+  else if (registry.resource.strategy.orphansByDefault === true) policy = "Orphan";
   if (policy === "Orphan") return [...others, orphan];
   if (policy === "Foreground") return [...others, foreground];
   return others;
@@ -159,6 +160,11 @@ export async function deleteObject(
   name: string,
   options: DeleteOptions,
 ): Promise<Deleted> {
+  const { unsaidPropagationWarning: unsaid } = registry.resource.strategy;
+  const said = options.propagationPolicy ?? options.orphanDependents;
+  if (unsaid !== undefined && said === undefined && !scope.warnings.includes(unsaid)) {
+    scope.warnings.push(unsaid);
+  }
   for (let attempt = 1; attempt <= writeAttemptsMax; attempt++) {
     const old = await registry.current(scope.namespace, name);
     if (old === undefined) throw notFound(registry.resource, name);

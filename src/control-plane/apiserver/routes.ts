@@ -4,7 +4,8 @@ import type { ApiResponse } from "#api/request.ts";
 import { StatusError } from "#machinery/status-error.ts";
 import type { ChainContext, ChainHandler } from "./chain.ts";
 import type { Discovery, ServedFacts } from "./discovery.ts";
-import { handleBinding, handleEviction } from "./pod-subresources.ts";
+import { handleEviction } from "./eviction.ts";
+import { handleBinding } from "./pod-subresources.ts";
 import { handleConnect, type ProxyParts } from "./proxy-subresources.ts";
 import {
   handleCreate,
@@ -136,7 +137,10 @@ function subresource(
   if (name === "status" || id in windows) return objectView(context, served, parts.world);
   if (name === "scale") return handleScale(context, served, parts.world);
   if (id === "/pods/binding") return handleBinding(context, served, parts.world);
-  if (id === "/pods/eviction") return handleEviction(context, served, parts.world);
+  if (id === "/pods/eviction") {
+    const budgets = parts.served.get(resourceId("policy", "v1", "poddisruptionbudgets"));
+    return handleEviction(context, served, budgets, parts.world);
+  }
   if (id === "/serviceaccounts/token") {
     if (parts.tokens === undefined) throw noSuchPath();
     return handleTokenRequest(context, served, parts.world, parts.tokens);
@@ -167,6 +171,7 @@ export function routes(parts: RouteParts): ChainHandler {
     if (served === undefined) throw noSuchPath();
     if (!served.resource.namespaced && info.namespace !== "" && info.resource !== "namespaces")
       throw noSuchPath();
+    context.protobuf = served.resource.schema.custom === undefined;
     const { deprecation } = served.resource;
     if (deprecation !== undefined) context.warnings.push(deprecation);
     if (info.subresource !== "") return await subresource(context, served, parts);

@@ -7,7 +7,7 @@ import { decodeBase64 } from "#machinery/base64.ts";
 import { parseJson } from "#machinery/json.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Bytes } from "#ports/stream.ts";
-import { concat } from "./encode.ts";
+import { concat } from "./bytes.ts";
 import type { NodeProxy, ProxyTarget } from "./node-proxy.ts";
 import { serviceTarget } from "./proxy-subresources.ts";
 import type { Reader } from "./reader.ts";

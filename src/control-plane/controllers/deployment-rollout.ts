@@ -89,9 +89,15 @@ export const findNew = (
     .sort(byCreation)
     .find((one) => sameTemplate(one.spec.template, deployment.spec.template));
 
-export const revisionOf = (replicaSet: ReplicaSet): number => {
-  const text = replicaSet.metadata.annotations?.[revisionAnnotation] ?? "0";
-  return /^\d{1,15}$/.test(text) ? Number(text) : 0;
+/** A 64-bit number, as Go reads it. */
+const revisionFrom = (text: string | undefined): bigint =>
+  text !== undefined && /^[+-]?\d{1,19}$/.test(text) ? BigInt(text.replace("+", "")) : 0n;
+export const revisionOf = (replicaSet: ReplicaSet): bigint =>
+  revisionFrom(replicaSet.metadata.annotations?.[revisionAnnotation]);
+/** For sorting: smaller ones first. */
+export const byRevision = (a: ReplicaSet, b: ReplicaSet): number => {
+  const [left, right] = [revisionOf(a), revisionOf(b)];
+  return left < right ? -1 : left > right ? 1 : 0;
 };
 
 const notCopied = new Set([
@@ -111,14 +117,14 @@ const historyLengthMax = 2000;
  * Annotations of the new ReplicaSet: the Deployment's, its revision, and the revisions that it had
  * before.
  */
-export function annotateNew(deployment: Deployment, draft: Draft, revision: number): void {
+export function annotateNew(deployment: Deployment, draft: Draft, revision: bigint): void {
   const { annotations } = draft;
   for (const [key, value] of Object.entries(deployment.metadata.annotations ?? {})) {
     if (!notCopied.has(key)) annotations[key] = value;
   }
   const old = annotations[revisionAnnotation];
   if (old !== undefined && !/^\d+$/.test(old)) return;
-  if (Number(old ?? 0) >= revision) return;
+  if (revisionFrom(old) >= revision) return;
   annotations[revisionAnnotation] = String(revision);
   if (old === undefined) return;
   const history = (annotations[revisionHistoryAnnotation] ?? "").split(",").filter(Boolean);

@@ -311,3 +311,13 @@ test("hashes are stable, tell collisions apart, and use only safe letters", () =
   expect(templateHash(structuredClone(template), undefined)).toBe(hash);
   expect(templateHash(template, 1)).not.toBe(hash);
 });
+
+test("after a revision beyond what a double can hold comes the next one", () => {
+  const world = new World(deployment());
+  world.run();
+  const [first] = world.replicaSets;
+  const high = "3546343826724305832";
+  Object.assign(first?.metadata.annotations ?? {}, { "deployment.kubernetes.io/revision": high });
+  world.setImage("two");
+  expect(world.step().revision).toBe("3546343826724305833");
+});

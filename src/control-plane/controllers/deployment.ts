@@ -28,6 +28,7 @@ import {
   annotateNew,
   annotateSize,
   byCreation,
+  byRevision,
   type Draft,
   desiredReplicas,
   desiredReplicasAnnotation,
@@ -137,7 +138,7 @@ export function planDeployment(
   const existing = findNew(deployment, ordered);
   const old = ordered.filter((one) => one !== existing).map(draftOf);
   let fresh = existing === undefined ? undefined : draftOf(existing);
-  const revision = Math.max(0, ...old.map((draft) => revisionOf(draft.replicaSet))) + 1;
+  const revision = highestRevision(old) + 1n;
   let conditions: readonly DeploymentCondition[] = deployment.status.conditions ?? [];
   const all = () => (fresh === undefined ? old : [...old, fresh]);
   const limited = deadlineMs(deployment) !== undefined;
@@ -227,7 +228,13 @@ const isScaling = (deployment: Deployment, drafts: readonly Draft[]): boolean =>
     return draft.replicas > 0 && /^\d+$/.test(told) && Number(told) !== desiredReplicas(deployment);
   });
 
-function draftNew(deployment: Stored<Deployment>, old: readonly Draft[], revision: number): Draft {
+const highestRevision = (drafts: readonly Draft[]): bigint =>
+  drafts.reduce((highest, { replicaSet }) => {
+    const own = revisionOf(replicaSet);
+    return own > highest ? own : highest;
+  }, 0n);
+
+function draftNew(deployment: Stored<Deployment>, old: readonly Draft[], revision: bigint): Draft {
   const { template, selector, minReadySeconds = 0 } = deployment.spec;
   const { name, namespace } = deployment.metadata;
   const hash = templateHash(template, deployment.status.collisionCount);
@@ -278,7 +285,7 @@ function surplusHistory(deployment: Deployment, old: readonly Draft[]): Stored<R
   const alive = old
     .map((draft) => draft.replicaSet)
     .filter((one) => one.metadata.deletionTimestamp === undefined)
-    .sort((a, b) => revisionOf(a) - revisionOf(b) || byCreation(a, b));
+    .sort((a, b) => byRevision(a, b) || byCreation(a, b));
   return alive
     .slice(0, Math.max(0, alive.length - limit))
     .filter(
@@ -440,9 +447,9 @@ async function rollBack(
   context: ReconcileContext,
 ): Promise<void> {
   const { name } = deployment.metadata;
-  const revisions = replicaSets.map(revisionOf).sort((a, b) => b - a);
-  const revision = asked === 0 ? (revisions[1] ?? 0) : asked;
-  const target = replicaSets.find((one) => revision > 0 && revisionOf(one) === revision);
+  const revisions = replicaSets.toSorted((a, b) => byRevision(b, a)).map(revisionOf);
+  const revision = asked === 0 ? (revisions[1] ?? 0n) : BigInt(asked);
+  const target = replicaSets.find((one) => revision > 0n && revisionOf(one) === revision);
   const { [rollbackAnnotation]: _, ...annotations } = deployment.metadata.annotations ?? {};
   let next: Stored<Deployment> = {
     ...deployment,

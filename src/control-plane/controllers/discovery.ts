@@ -23,7 +23,8 @@ export interface Discovery {
   readonly failed: ReadonlyMap<string, string>;
 }
 
-async function ask<T>(client: Client, path: string): Promise<T> {
+/** The object at a path. */
+export async function ask<T>(client: Client, path: string): Promise<T> {
   const response = await client.handler({
     method: "GET",
     path,

@@ -156,7 +156,14 @@ const loop = (triggers: Triggers): Controller =>
   defineController<Service>({
     name: "endpoint",
     reconciles: Service,
-    watches: [watch(Pod, servicesOf, changesEndpoints), watch(Endpoints, (one) => [keyOf(one)])],
+    watches: [
+      watch(Pod, servicesOf, changesEndpoints),
+      // Endpoints that somebody wrote without a Service are theirs.
+      watch(Endpoints, (one, lookup) => {
+        const ours = one.metadata.labels?.[managedByLabel] === managedBy;
+        return ours || lookup.cache(Service).get(keyOf(one)) !== undefined ? [keyOf(one)] : [];
+      }),
+    ],
 
     async reconcile(service, context) {
       const { selector, type } = service.spec;

@@ -283,6 +283,10 @@ test.each(transports)(
     const endpoints = (await w.list(Endpoints)).find((one) => one.metadata.name === "web");
     expect(endpoints?.subsets?.[0]?.addresses).toHaveLength(3);
     expect(endpoints?.subsets?.[0]?.ports).toEqual([{ port: 8080, protocol: "TCP" }]);
+    // Endpoints without a Service are whoever's wrote them.
+    await w.admin.create(Endpoints, { metadata: { name: "own", namespace: "default" } });
+    await w.run(5);
+    expect((await w.list(Endpoints)).map((one) => one.metadata.name)).toContain("own");
     const events = await w.events();
     const [replicaSet] = await w.list(ReplicaSet);
     expect(events).toContain(

@@ -182,7 +182,10 @@ export function systemSurroundings(version: string): Surroundings {
     files: systemFiles,
     environment: (name) => process.env[name],
     homeFolder: homedir(),
-    timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    // Asked when needed: it takes as long as a small request.
+    get timeZone() {
+      return Intl.DateTimeFormat().resolvedOptions().timeZone;
+    },
     run: runProgram,
     ask,
     judgeKeyPair,

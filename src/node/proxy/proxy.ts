@@ -1,8 +1,9 @@
 /**
  * Proxy: keeps the node's dataplane true to the Services, to the host ports of its Pods and to the NetworkPolicies: reads Services,
- * EndpointSlices, this node's Pods, and policies with what they select; writes dataplane facts, nothing else.
+ * EndpointSlices, this node's Pods, the other Nodes, and policies with what they select; writes dataplane facts, nothing else.
  * Changes that arrive while the kernel is being told are gathered and told together.
  */
+import { Node } from "#api/core/v1/node.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
 import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
@@ -15,6 +16,7 @@ import type { Log } from "#ports/log.ts";
 import type { Network } from "#ports/network.ts";
 import { Claims } from "./claims.ts";
 import { hostPortFacts } from "./host-ports.ts";
+import { nodeRouteFacts } from "./node-routes.ts";
 import { dnsServiceKey, type Policies, watchPolicies } from "./policies.ts";
 import { serviceFacts, serviceNameLabel } from "./service-facts.ts";
 
@@ -34,6 +36,8 @@ export interface ProxyOptions {
   readonly recorder: EventRecorder;
   readonly clock: Clock;
   readonly log: Log;
+  /** Other machines' pods are reached by routes that we keep. Without it somebody else sees to that. */
+  readonly routes: boolean;
   /** Facts that hold whatever the Services say: masquerading, routes, local addresses. */
   readonly fixedFacts?: ReadonlyMap<string, DataplaneFact>;
 }
@@ -101,6 +105,7 @@ class ServiceProxy implements Proxy {
       touch(policiesSource),
     );
     this.#policies = policies;
+    await this.#watchNodes();
     this.#unsubscribe.push(() => policies.stop());
     await Promise.all([services.synced, slices.synced, pods.synced, policies.synced]);
     this.#ready = true;
@@ -110,6 +115,24 @@ class ServiceProxy implements Proxy {
       });
     });
     await this.#flush();
+  }
+  /** Nodes say something every few seconds; only what their routes are made of counts. */
+  async #watchNodes(): Promise<void> {
+    if (!this.#options.routes) return;
+    const { informers, nodeName } = this.#options;
+    const nodes = informers.get(Node);
+    const touch = (node: Node): void => this.#touch(`node ${node.metadata.name}`);
+    const said = (node: Node): string => JSON.stringify([...nodeRouteFacts(node, nodeName)]);
+    this.#unsubscribe.push(
+      nodes.addHandlers({
+        added: touch,
+        updated: (node, old) => {
+          if (said(node) !== said(old)) touch(node);
+        },
+        deleted: touch,
+      }),
+    );
+    await nodes.synced;
   }
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -163,6 +186,9 @@ class ServiceProxy implements Proxy {
       ...Array.from(this.#options.informers.get(Service).list(), (one) => `service ${keyOf(one)}`),
       ...Array.from(this.#options.pods.list(), (one) => `pod ${keyOf(one)}`),
       policiesSource,
+      ...(this.#options.routes
+        ? Array.from(this.#options.informers.get(Node).list(), (one) => `node ${keyOf(one)}`)
+        : []),
     ];
     for (const source of sources) {
       const facts = await this.#factsOf(source);
@@ -196,6 +222,10 @@ class ServiceProxy implements Proxy {
     if (kind === "pod") {
       const pod = pods.get(key);
       return pod === undefined ? new Map() : hostPortFacts(pod);
+    }
+    if (kind === "node") {
+      const node = informers.get(Node).get(key);
+      return node === undefined ? new Map() : nodeRouteFacts(node, nodeName);
     }
     const service = informers.get(Service).get(key);
     const slices = informers.get(EndpointSlice).byIndex("service", key);

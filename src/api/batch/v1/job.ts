@@ -247,6 +247,9 @@ export const Job = defineResource<Job>({
   ],
   strategy: {
     tracksGeneration: true,
+    orphansByDefault: true,
+    unsaidPropagationWarning:
+      "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
     defaults: setJobDefaults,
     prepareForCreate(job) {
       generateSelector(job);

@@ -88,6 +88,7 @@ export const ReplicationController = defineResource<ReplicationController>({
   ],
   strategy: {
     tracksGeneration: true,
+    orphansByDefault: true,
     defaults: setReplicationControllerDefaults,
     prepareForCreate({ spec }) {
       if (spec.template !== undefined) dropDisabledTemplateFields(spec.template, undefined);

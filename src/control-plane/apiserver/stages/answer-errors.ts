@@ -38,6 +38,7 @@ function formatFor(context: ChainContext) {
       userAgent: request.headers["user-agent"],
       allows: () => true,
       stream: false,
+      protobuf: context.protobuf,
     });
   } catch {
     // Nothing it accepts can be had: an error is told in JSON all the same.

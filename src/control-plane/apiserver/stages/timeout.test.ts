@@ -20,7 +20,8 @@ function contextOf(path: string, query: ApiRequest["query"]): ChainContext {
     gone: new AbortController().signal,
     direct: true,
   };
-  return { request, warnings: [], info: requestInfoOf(request), user: { name: "u", groups: [] } };
+  const user = { name: "u", groups: [] };
+  return { request, warnings: [], info: requestInfoOf(request), protobuf: true, user };
 }
 const pods = "/api/v1/pods";
 

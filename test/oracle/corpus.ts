@@ -1,0 +1,268 @@
+/**
+ * What the oracle and we are asked: for each kind with a file in corpus/ (its documents: the smallest object, then fuller ones) the life of
+ * each document, and one request for every field made wrong, taken out or changed. Made anew each time, always the same.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { builtInResources } from "#api/index.ts";
+import { apiVersionOf, type Resource } from "#api/resource.ts";
+import { readYamlDocuments } from "#machinery/yaml.ts";
+import { type Coverage, coverageOf } from "./coverage.ts";
+import type { Json } from "./mask.ts";
+import { systemAsks } from "./system.ts";
+
+export interface Ask {
+  readonly id: string;
+  readonly method: string;
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** The id of the request whose answer this one's is kept as a difference to. */
+  readonly like?: string;
+}
+export interface KindCorpus {
+  /** As its file: "core-pod". */
+  readonly name: string;
+  readonly asks: readonly Ask[];
+  /** Absent of what is asked before all kinds. */
+  readonly coverage?: Coverage;
+}
+
+type Value = { [key: string]: Json };
+type Path = readonly (string | number)[];
+
+export const namespace = "oracle";
+const tableType = "application/json;as=Table;v=v1;g=meta.k8s.io";
+const patchTypes = {
+  json: "application/json-patch+json",
+  merge: "application/merge-patch+json",
+  strategic: "application/strategic-merge-patch+json",
+  apply: "application/apply-patch+yaml",
+};
+
+/** Before everything else. */
+export const setUp: readonly Ask[] = [
+  post("namespace", "/api/v1/namespaces", { metadata: { name: namespace } }),
+  post("account", `/api/v1/namespaces/${namespace}/serviceaccounts`, {
+    metadata: { name: "default" },
+  }),
+];
+
+function post(id: string, path: string, body: unknown, like?: string): Ask {
+  const ask = { id, method: "POST", path, body: JSON.stringify(body) };
+  return like === undefined ? ask : { ...ask, like };
+}
+
+/** All fields with a value of its own, lists and objects too. */
+function* fields(value: Json, path: Path = []): Generator<readonly [Path, Json]> {
+  if (path.length > 0) yield [path, value];
+  if (Array.isArray(value)) {
+    for (const [at, one] of value.entries()) yield* fields(one as Json, [...path, at]);
+  } else if (value !== null && typeof value === "object") {
+    for (const [key, one] of Object.entries(value)) yield* fields(one, [...path, key]);
+  }
+}
+
+function changed(object: Json, path: Path, value: Json | undefined): Json {
+  const [step, ...rest] = path;
+  if (step === undefined) return value ?? null;
+  if (Array.isArray(object)) {
+    const list = [...(object as Json[])];
+    if (rest.length === 0 && value === undefined) list.splice(Number(step), 1);
+    else list[Number(step)] = changed(list[Number(step)] ?? null, rest, value);
+    return list;
+  }
+  const next = { ...(object as Value) };
+  if (rest.length === 0 && value === undefined) delete next[step];
+  else next[step] = changed(next[step] ?? null, rest, value);
+  return next;
+}
+
+/** Values that a validated field of this type may refuse. */
+function wrongValues(value: Json): Record<string, Json | undefined> {
+  if (typeof value === "string") return { bad: "-Bad value!", empty: "", none: undefined };
+  if (typeof value === "number") return { negative: -1, huge: 2_000_000_000, none: undefined };
+  if (typeof value === "boolean") return { flipped: !value };
+  if (Array.isArray(value)) return { none: undefined, twice: [...value, ...value] as Json };
+  return { none: undefined, bare: {} };
+}
+function otherValue(value: Json): Json | undefined {
+  if (typeof value === "string") return `${value}x`;
+  if (typeof value === "number") return value + 1;
+  if (typeof value === "boolean") return !value;
+  return undefined;
+}
+
+const textOf = (path: Path): string => path.join(".");
+/** The rules for metadata are every kind's; ConfigMap's requests ask about them. */
+const isOwn = (path: Path, resource: Resource): boolean =>
+  path[0] !== "apiVersion" &&
+  path[0] !== "kind" &&
+  (path[0] !== "metadata" || (resource.kind === "ConfigMap" && path.length > 1));
+
+const rootOf = (resource: Resource): string =>
+  resource.group === "" ? `/api/${resource.version}` : `/apis/${apiVersionOf(resource)}`;
+
+function collectionOf(resource: Resource): string {
+  const root = rootOf(resource);
+  const scope = resource.namespaced ? `/namespaces/${namespace}` : "";
+  return `${root}${scope}/${resource.plural}`;
+}
+
+class Asks {
+  readonly list: Ask[] = [];
+  readonly resource: Resource;
+  readonly collection: string;
+  constructor(resource: Resource) {
+    this.resource = resource;
+    this.collection = collectionOf(resource);
+  }
+  add(id: string, method: string, path: string, more: Partial<Ask> = {}): void {
+    this.list.push({ id, method, path: `${this.collection}${path}`, ...more });
+  }
+  put(id: string, path: string, object: Json, like?: string): void {
+    const body = JSON.stringify(object);
+    this.add(id, "PUT", path, like === undefined ? { body } : { body, like });
+  }
+  patch(
+    id: string,
+    path: string,
+    type: keyof typeof patchTypes,
+    body: unknown,
+    like: string,
+  ): void {
+    const headers = { "Content-Type": patchTypes[type] };
+    this.add(id, "PATCH", path, { headers, body: JSON.stringify(body), like });
+  }
+
+  life(name: string, object: Json): void {
+    const at = `/${name}`;
+    const made = `${name} create`;
+    this.list.push(post(made, this.collection, object));
+    this.list.push(post(`${name} create again`, this.collection, object));
+    this.add(`${name} get`, "GET", at, { like: made });
+    this.add(`${name} table`, "GET", at, { headers: { Accept: tableType } });
+    this.put(`${name} put unchanged`, at, object, made);
+    const labels = { metadata: { labels: { changed: "yes" } } };
+    this.patch(`${name} merge patch`, at, "merge", labels, made);
+    const add = [{ op: "add", path: "/metadata/annotations", value: { a: "b" } }];
+    this.patch(`${name} json patch`, at, "json", add, made);
+    const remove = { metadata: { annotations: null, labels: { more: "1" } } };
+    this.patch(`${name} strategic patch`, at, "strategic", remove, made);
+    const { apiVersion, kind } = object as Value;
+    const applied = (value: string) => ({
+      apiVersion,
+      kind,
+      metadata: { name, labels: { applied: value } },
+    });
+    this.patch(`${name} apply by one`, `${at}?fieldManager=one`, "apply", applied("1"), made);
+    this.patch(`${name} apply by two`, `${at}?fieldManager=two`, "apply", applied("2"), made);
+    const force = `${at}?fieldManager=two&force=true`;
+    this.patch(`${name} apply by two, forced`, force, "apply", applied("2"), made);
+  }
+
+  /** One field after the other made wrong, and in what exists changed. */
+  fields(name: string, object: Json): void {
+    const base = `${name} dry create`;
+    const fresh = changed(object, ["metadata", "name"], `${name}-dry`);
+    const dry = `${this.collection}?dryRun=All`;
+    this.list.push(post(base, dry, fresh));
+    for (const [path, value] of fields(fresh)) {
+      if (!isOwn(path, this.resource)) continue;
+      for (const [how, wrong] of Object.entries(wrongValues(value))) {
+        const body = changed(fresh, path, wrong);
+        this.list.push(post(`${name} create ${textOf(path)} ${how}`, dry, body, base));
+      }
+    }
+    const at = `/${name}?dryRun=All`;
+    const unchanged = `${name} dry put`;
+    this.put(unchanged, at, object);
+    for (const [path, value] of fields(object)) {
+      if (!isOwn(path, this.resource)) continue;
+      const other = otherValue(value);
+      const id = `${name} put ${textOf(path)}`;
+      if (other !== undefined) this.put(`${id} other`, at, changed(object, path, other), unchanged);
+      this.put(`${id} none`, at, changed(object, path, undefined), unchanged);
+    }
+  }
+
+  unknownFields(name: string, object: Json): void {
+    const odd = changed(changed(object, ["oddField"], 1), ["metadata", "name"], `${name}-odd`);
+    for (const how of ["Strict", "Warn", "Ignore"]) {
+      const query = `?dryRun=All&fieldValidation=${how}`;
+      this.list.push(post(`${name} unknown field, ${how}`, `${this.collection}${query}`, odd));
+    }
+    const wrongKind = { ...(object as Value), kind: "Other" };
+    this.list.push(post(`${name} another kind`, `${this.collection}?dryRun=All`, wrongKind));
+  }
+
+  end(name: string): void {
+    const at = `/${name}`;
+    const body = (options: object) => ({ body: JSON.stringify(options) });
+    this.add(`${name} delete, dry`, "DELETE", `${at}?dryRun=All`);
+    const other = { preconditions: { uid: "00000000-0000-0000-0000-000000000000" } };
+    this.add(`${name} delete another uid`, "DELETE", at, body(other));
+    const both = { propagationPolicy: "Foreground", orphanDependents: true };
+    this.add(`${name} delete, policies contradict`, "DELETE", at, body(both));
+    this.add(`${name} delete, no such policy`, "DELETE", at, body({ propagationPolicy: "Odd" }));
+    this.add(`${name} delete`, "DELETE", `${at}?gracePeriodSeconds=0`);
+    this.add(`${name} get what is gone`, "GET", at);
+    this.add(`${name} delete what is gone`, "DELETE", at);
+  }
+
+  lists(): void {
+    const list = (id: string, query: string): void => this.add(`list ${id}`, "GET", query);
+    list("all", "?labelSelector=changed%3Dyes");
+    this.add("list table", "GET", "", { headers: { Accept: tableType } });
+    list("limit", "?labelSelector=changed%3Dyes&limit=1");
+    list("bad label selector", "?labelSelector=a%3D%3D%3Db");
+    list("unknown field selector", "?fieldSelector=spec.odd%3D1");
+    list("by name", "?fieldSelector=metadata.name%3Dnone-such");
+    list("match without version", "?resourceVersionMatch=Exact");
+    list("exact zero", "?resourceVersion=0&resourceVersionMatch=Exact");
+    list("bad version", "?resourceVersion=abc");
+    list("bad continue", "?continue=abc");
+    list("negative limit", "?limit=-1");
+    list("initial events without a watch", "?sendInitialEvents=true");
+    list("watch, bad version", "?watch=true&resourceVersion=abc&timeoutSeconds=1");
+  }
+}
+
+function kindCorpus(file: string, folder: string): KindCorpus {
+  const name = file.replace(".yaml", "");
+  const documents = readYamlDocuments(readFileSync(join(folder, file), "utf8")).map(
+    ({ value }) => value as Value,
+  );
+  const [first] = documents;
+  const resource = builtInResources.find(
+    (one) => one.kind === first?.["kind"] && apiVersionOf(one) === first["apiVersion"],
+  );
+  if (resource === undefined) throw new Error(`${file} is about a kind that is not served`);
+  const asks = new Asks(resource);
+  const named = documents.map((document, at) => {
+    const { metadata, ...rest } = document;
+    const given = (metadata as Value | undefined)?.["name"];
+    const own = typeof given === "string" ? given : `${resource.plural}-${at}`;
+    const object = { ...rest, metadata: { ...(metadata as Value), name: own } } as unknown as Value;
+    return [own, object] as const;
+  });
+  for (const [own, object] of named) asks.life(own, object);
+  asks.lists();
+  for (const [own, object] of named) asks.fields(own, object);
+  const [smallest] = named;
+  if (smallest !== undefined) asks.unknownFields(...smallest);
+  for (const [own] of named) asks.end(own);
+  return { name, asks: asks.list, coverage: coverageOf(resource, documents) };
+}
+
+/** In the order in which they are asked. */
+export function corpus(folder: string): readonly KindCorpus[] {
+  const files = readdirSync(folder).filter((file) => file.endsWith(".yaml"));
+  const groups = [...new Set(builtInResources.map(rootOf))].sort();
+  const system = { name: "system", asks: systemAsks(groups) };
+  return [
+    { name: "set-up", asks: setUp },
+    system,
+    ...files.sort().map((file) => kindCorpus(file, folder)),
+  ];
+}

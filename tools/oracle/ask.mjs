@@ -1,0 +1,71 @@
+/**
+ * `npm run oracle`: asks upstream's API server (built here from its published module; needs Go) the whole corpus and writes the golden
+ * answers. `NOTE=1 npx vitest run test/oracle` then notes what we answer otherwise, for whoever mends it.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { build } from "esbuild";
+
+const version = "v1.37.2";
+const folder = mkdtempSync(join(tmpdir(), "wherry-oracle-"));
+const golden = "test/oracle/golden";
+
+/** The corpus is TypeScript with our imports: bundled, then loaded. */
+async function load(entry) {
+  const outfile = join(folder, `${entry}.mjs`);
+  await build({
+    entryPoints: [`test/oracle/${entry}.ts`],
+    outfile,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    packages: "bundle",
+    logLevel: "warning",
+    banner: {
+      js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+    },
+  });
+  return import(outfile);
+}
+
+try {
+  const { corpus } = await load("corpus");
+  const { keep } = await load("answers");
+  const kinds = corpus("test/oracle/corpus");
+  const requests = join(folder, "requests");
+  const answers = join(folder, "answers");
+  const asks = kinds.flatMap((kind) =>
+    kind.asks.map((ask) => ({ ...ask, like: undefined, id: `${kind.name}: ${ask.id}` })),
+  );
+  writeFileSync(requests, asks.map((ask) => JSON.stringify(ask)).join("\n"));
+  const program = join(".cache", "oracle", version);
+  mkdirSync(join(".cache", "oracle"), { recursive: true });
+  execFileSync("go", ["build", "-o", join(process.cwd(), program), "."], {
+    cwd: "tools/oracle",
+    stdio: "inherit",
+  });
+  execFileSync(program, ["-requests", requests, "-answers", answers], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const raw = new Map(
+    readFileSync(answers, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line))
+      .map((one) => [one.id, one]),
+  );
+  rmSync(golden, { recursive: true, force: true });
+  mkdirSync(golden, { recursive: true });
+  for (const kind of kinds) {
+    const kept = await keep(kind, (ask) => raw.get(`${kind.name}: ${ask.id}`));
+    const lines = kept.map((one) => JSON.stringify(one));
+    writeFileSync(join(golden, `${kind.name}.jsonl`), `${lines.join("\n")}\n`);
+  }
+  writeFileSync(join(golden, "VERSION"), `${version}\n`);
+  process.stdout.write(`${asks.length} answers of Kubernetes ${version} in ${golden}\n`);
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
