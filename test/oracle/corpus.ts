@@ -258,8 +258,7 @@ function kindCorpus(file: string, folder: string): KindCorpus {
 /** In the order in which they are asked. */
 export function corpus(folder: string): readonly KindCorpus[] {
   const files = readdirSync(folder).filter((file) => file.endsWith(".yaml"));
-  const groups = [...new Set(builtInResources.map(rootOf))].sort();
-  const system = { name: "system", asks: systemAsks(groups) };
+  const system = { name: "system", asks: systemAsks() };
   return [
     { name: "set-up", asks: setUp },
     system,

@@ -6,8 +6,24 @@ const pods = "/api/v1/namespaces/oracle/pods";
 const maps = "/api/v1/namespaces/oracle/configmaps";
 const json = { "Content-Type": "application/json" };
 
-/** `groups`: group and version of what is served. */
-export function systemAsks(groups: readonly string[]): Ask[] {
+const groups = [
+  "admissionregistration.k8s.io",
+  "apiextensions.k8s.io",
+  "apps",
+  "batch",
+  "certificates.k8s.io",
+  "coordination.k8s.io",
+  "discovery.k8s.io",
+  "events.k8s.io",
+  "networking.k8s.io",
+  "node.k8s.io",
+  "rbac.authorization.k8s.io",
+  "scheduling.k8s.io",
+  "storage.k8s.io",
+];
+const roots = ["/api/v1", ...groups.map((group) => `/apis/${group}/v1`)];
+
+export function systemAsks(): Ask[] {
   const get = (path: string, more: Partial<Ask> = {}): Ask => ({
     id: `get ${path}`,
     method: "GET",
@@ -26,7 +42,7 @@ export function systemAsks(groups: readonly string[]): Ask[] {
     get("/apis"),
     ask("aggregated discovery of the core", "GET", "/api", { headers: { Accept: discovery } }),
     ask("aggregated discovery of the groups", "GET", "/apis", { headers: { Accept: discovery } }),
-    ...groups.map((one) => get(one)),
+    ...roots.map((one) => get(one)),
     get("/apis/rbac.authorization.k8s.io/v1/clusterroles"),
     get("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"),
     get("/apis/rbac.authorization.k8s.io/v1/roles"),

@@ -17,6 +17,7 @@ import {
   expired,
   invalidObject,
   notFound,
+  StatusError,
   tooLargeResourceVersion,
 } from "#machinery/status-error.ts";
 import type { Registry } from "./registry.ts";
@@ -35,6 +36,7 @@ export interface ListQuery {
   readonly continue: string;
   readonly resourceVersion: string;
   readonly resourceVersionMatch: string;
+  readonly sendInitialEvents?: boolean | undefined;
   /** The version in which the request speaks, where it is not the stored one: its fields select. */
   readonly view?: {
     readonly resource: Resource;
@@ -42,7 +44,6 @@ export interface ListQuery {
   };
 }
 export interface WatchQuery extends ListQuery {
-  readonly sendInitialEvents: boolean | undefined;
   readonly allowBookmarks: boolean;
   readonly timeoutMs: number;
   readonly direct: boolean;
@@ -109,7 +110,7 @@ function select(registry: Registry, query: ListQuery): Selection {
   return { matches, ...registry.range(namespace) };
 }
 
-function parseRevision(text: string): number {
+function parseRevision(text: string, verb: "list" | "watch" = "list"): number {
   if (text === "") return 0;
   const revision = Number(text);
   if (/^\d+$/.test(text) && Number.isSafeInteger(revision)) return revision;
@@ -118,7 +119,10 @@ function parseRevision(text: string): number {
     text,
     `strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`,
   );
-  throw badRequest(`invalid resource version: ${error.path}: ${error.message}`);
+  const said = `${error.path}: ${error.message}`;
+  // Upstream: a watch answers this as an error of the server's, without a reason.
+  if (verb === "watch") throw new StatusError(500, "", said);
+  throw badRequest(`invalid resource version: ${said}`);
 }
 
 const matchValues = ["Exact", "NotOlderThan", ""];
@@ -127,7 +131,9 @@ function validateList(query: ListQuery): void {
   const errors: FieldError[] = [];
   const { resourceVersion, resourceVersionMatch: match } = query;
   const path = "resourceVersionMatch";
-  if (match === "") return;
+  if (query.sendInitialEvents !== undefined)
+    errors.push(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+  if (match === "") return refuse(errors);
   if (resourceVersion === "") {
     errors.push(
       forbidden(path, "resourceVersionMatch is forbidden unless resourceVersion is provided"),
@@ -348,7 +354,7 @@ export async function watchObjects(registry: Registry, query: WatchQuery): Promi
   const { matches, from, to } = select(registry, query);
   const { mirror, store, clock } = registry.parts;
   const { cache } = registry;
-  const asked = parseRevision(query.resourceVersion);
+  const asked = parseRevision(query.resourceVersion, "watch");
   const unset = query.resourceVersion === "";
   const wantsInitial =
     query.sendInitialEvents ?? (query.resourceVersion === "" || query.resourceVersion === "0");

@@ -413,9 +413,11 @@ export class Registry {
       const error: FieldError = {
         path: "metadata.resourceVersion",
         type: "FieldValueInvalid",
-        message: "Invalid value: 0x0: must be specified for an update",
+        message: "Invalid value: 0: must be specified for an update",
       };
-      throw invalidObject(this.resource, ask.name, [error]);
+      // Upstream: this one error names the plural where a kind belongs.
+      const { group, plural } = this.resource;
+      throw invalidObject({ group, kind: plural }, ask.name, [error]);
     }
     if (resourceVersion !== old.metadata.resourceVersion)
       throw staleVersion(this.resource, ask.name);

@@ -99,6 +99,7 @@ function listQuery(context: ChainContext, served: ServedResource): ListQuery {
   const { request } = context;
   const { resource, link } = served;
   const text = (name: string): string => queryValue(request, name) ?? "";
+  const initial = queryValue(request, "sendInitialEvents");
   return {
     namespace: namespaceOf(context, served),
     labelSelector: text("labelSelector"),
@@ -107,6 +108,7 @@ function listQuery(context: ChainContext, served: ServedResource): ListQuery {
     continue: text("continue"),
     resourceVersion: text("resourceVersion"),
     resourceVersionMatch: text("resourceVersionMatch"),
+    sendInitialEvents: initial === undefined ? undefined : queryFlag(request, "sendInitialEvents"),
     ...(link === undefined ? {} : { view: { resource, show: link.fromStored } }),
   };
 }
@@ -129,10 +131,8 @@ export async function handleWatch(
   const form = formOf(context, world.now(), true);
   const seconds = integerOf(context, "timeoutSeconds");
   const { request } = context;
-  const initial = queryValue(request, "sendInitialEvents");
   const stream = await watchObjects(served.registry, {
     ...listQuery(context, served),
-    sendInitialEvents: initial === undefined ? undefined : queryFlag(request, "sendInitialEvents"),
     allowBookmarks: queryFlag(request, "allowWatchBookmarks"),
     timeoutMs: seconds > 0 ? seconds * 1000 : world.watchTimeoutMs(),
     direct: request.direct,

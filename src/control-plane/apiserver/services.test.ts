@@ -235,6 +235,6 @@ test("a Lease is made by an update, but never changed blindly", async () => {
   expect(made.status).toBe(201);
   expect(objectOf(made).spec).toEqual({ holderIdentity: "me" });
   expect(refusal(await ask(as, "PUT", path, lease))[1]).toBe(
-    'Lease.coordination.k8s.io "l" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for an update',
+    'leases.coordination.k8s.io "l" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update',
   );
 });
