@@ -122,7 +122,7 @@ export class NodeAgent {
       runtime: { name: state.name, version: state.version, problems: state.problems },
       images,
       kubeletPort: this.#options.kubeletPort(),
-      pressures: this.#options.pressures,
+      pressures: () => this.#options.pressures(),
     };
     if (state.problems.length === 0) this.#options.observed(found);
     return found;
