@@ -100,6 +100,7 @@ const facts = (swapBytes: number): NodeFacts => ({
   runtime: { name: "containerd", version: "2.1.3", problems: [] },
   images: [],
   kubeletPort: 10250,
+  pressures: () => [],
 });
 
 test("swap: a node tells how much it has; without any it says nothing", () => {

@@ -26,6 +26,9 @@ import { type Admission, admitPod } from "./admission.ts";
 import { defaultConfig, type KubeletConfig, type NodePlaces, userAgent } from "./config.ts";
 import { type DnsSettings, parseResolvConf } from "./dns.ts";
 import type { EventSink } from "./events.ts";
+import { Eviction } from "./eviction.ts";
+import { pressureRefusal } from "./eviction-plan.ts";
+import { ImageGarbage } from "./image-garbage.ts";
 import { ImageManager } from "./images.ts";
 import { LocalVolumes } from "./local-volumes.ts";
 import { LogRotation } from "./log-rotation.ts";
@@ -131,6 +134,7 @@ class NodeKubelet implements Kubelet {
   readonly #agent: NodeAgent;
   readonly #pleg: Pleg;
   readonly #orphans: Orphans;
+  readonly #eviction: Eviction;
   readonly #rotation: LogRotation;
   /** By pod uid: the pods of this node, until nothing of them is left. */
   readonly #workers = new Map<string, PodWorker>();
@@ -162,6 +166,7 @@ class NodeKubelet implements Kubelet {
       { clock, log, random },
     );
     this.#node = this.#assemble();
+    this.#eviction = this.#newEviction();
     this.#agent = this.#newAgent();
     this.#pleg = new Pleg(
       options.runtime,
@@ -212,6 +217,7 @@ class NodeKubelet implements Kubelet {
     this.#node.statuses.stop();
     this.#node.references.stop();
     this.#recorder.stop();
+    await this.#eviction.stop();
     await this.#listener?.close(stopGraceMs);
   }
 
@@ -298,7 +304,11 @@ class NodeKubelet implements Kubelet {
   }
 
   #admit(pod: NodePod): boolean {
-    const verdict = this.#verdictOn(pod);
+    const pressed = pressureRefusal(pod, this.#eviction.conditions);
+    const verdict: Admission =
+      pressed === undefined
+        ? this.#verdictOn(pod)
+        : { admitted: false, reason: "Evicted", message: pressed };
     if (verdict.admitted) return true;
     const { reason, message } = verdict;
     this.#refused.add(pod.metadata.uid);
@@ -354,10 +364,28 @@ class NodeKubelet implements Kubelet {
       events: this.#node.events,
       rootDirectory: this.#places.root,
       kubeletPort: () => this.port,
+      observed: (facts) => this.#eviction.observe(facts),
+      pressures: () => this.#eviction.conditions,
       networkChanged: () => {
         for (const worker of this.#workers.values()) worker.poke();
       },
       ...(podCidrs === undefined ? {} : { podCidrs }),
+    });
+  }
+
+  #newEviction(): Eviction {
+    const { runtime, host, clock, log } = this.#options;
+    const { events } = this.#node;
+    return new Eviction({
+      runtime,
+      host,
+      clock,
+      log,
+      config: this.#config,
+      places: this.#places,
+      events,
+      images: new ImageGarbage(runtime, clock, events),
+      workers: () => [...this.#workers.values()],
     });
   }
 

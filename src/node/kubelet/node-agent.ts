@@ -44,6 +44,10 @@ export interface NodeAgentOptions {
   podCidrs?(cidrs: readonly string[]): void;
   /** The network of pods has become usable, or not. */
   networkChanged(): void;
+  /** The node has looked at itself. */
+  observed(facts: NodeFacts): void;
+  /** What it suffers from, as its conditions say it. */
+  pressures(): readonly string[];
 }
 
 const leaseNamespace = "kube-node-lease";
@@ -111,14 +115,17 @@ export class NodeAgent {
     ]);
     this.#setNetwork(state.networkReady);
     const images = state.problems.length === 0 ? await runtime.listImages() : [];
-    return {
+    const found: NodeFacts = {
       host: facts,
       disk,
       memoryAvailableBytes: usage.memoryAvailableBytes,
       runtime: { name: state.name, version: state.version, problems: state.problems },
       images,
       kubeletPort: this.#options.kubeletPort(),
+      pressures: () => this.#options.pressures(),
     };
+    if (state.problems.length === 0) this.#options.observed(found);
+    return found;
   }
 
   async #runtimeState(): Promise<{

@@ -33,6 +33,8 @@ export interface NodeFacts {
   };
   readonly images: readonly Image[];
   readonly kubeletPort: number;
+  /** "MemoryPressure", "DiskPressure". */
+  pressures(): readonly string[];
 }
 
 export interface NodeReport {
@@ -94,12 +96,10 @@ interface Finding {
   readonly event: string;
 }
 
-function findings(facts: NodeFacts, config: KubeletConfig): Finding[] {
-  const memoryShort = facts.memoryAvailableBytes < config.memoryAvailableBytesMin;
-  const { availableBytes, capacityBytes, inodes, inodesFree } = facts.disk;
-  const diskShort =
-    availableBytes < capacityBytes * config.diskAvailableShareMin ||
-    (inodes > 0 && inodesFree < inodes * config.inodesFreeShareMin);
+function findings(facts: NodeFacts): Finding[] {
+  const pressures = facts.pressures();
+  const memoryShort = pressures.includes("MemoryPressure");
+  const diskShort = pressures.includes("DiskPressure");
   const ready = facts.runtime.problems.length === 0;
   const problems = facts.runtime.problems;
   return [
@@ -179,7 +179,7 @@ export function nodeReport(
 ): NodeReport {
   const now = formatTime(nowMs);
   const events: { type: EventType; reason: string; message: string }[] = [];
-  const own = findings(facts, config).map((one): NodeCondition => {
+  const own = findings(facts).map((one): NodeCondition => {
     const old = before?.conditions?.find((other) => other.type === one.type);
     const changed = old?.status !== one.status;
     if (changed && (one.type !== "Ready" || old !== undefined)) {

@@ -17,6 +17,21 @@ export const ownConditions: ReadonlySet<string> = new Set([
   "PodResizeInProgress",
 ]);
 
+/** Others tell of disruptions too: this is how the kubelet does it. */
+const disruption = { type: "DisruptionTarget", reason: "TerminationByKubelet" };
+
+export const isOwnCondition = ({
+  type,
+  reason,
+}: {
+  readonly type: string;
+  readonly reason?: string;
+}): boolean =>
+  ownConditions.has(type) || (type === disruption.type && reason === disruption.reason);
+
+export const disruptionCondition = (pod: NodePod, message: string): ReportedCondition =>
+  condition(pod, disruption.type, "True", disruption.reason, message);
+
 export type Phase = "Pending" | "Running" | "Succeeded" | "Failed";
 
 type Statuses = readonly ReportedContainer[];

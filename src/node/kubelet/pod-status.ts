@@ -14,8 +14,9 @@ import {
 } from "./pod-actions.ts";
 import {
   containersReadyCondition,
+  disruptionCondition,
   initializedCondition,
-  ownConditions,
+  isOwnCondition,
   type Phase,
   phaseOf,
   readyCondition,
@@ -33,6 +34,7 @@ import {
 } from "./pod-spec.ts";
 import type {
   ContainerEnd,
+  ReportedCondition,
   ReportedContainer,
   ReportedState,
   ReportedStatus,
@@ -64,7 +66,11 @@ export interface StatusInput {
   /** When this kubelet started: containers that ran before keep their readiness until they are probed. */
   readonly kubeletStartedAtMs: number;
   /** The kubelet's own verdict that ends the pod (deadline passed, refused at the node). */
-  readonly verdict?: { readonly reason: string; readonly message: string };
+  readonly verdict?: {
+    readonly reason: string;
+    readonly message: string;
+    readonly isDisruption?: boolean;
+  };
   /** "containerd" and so on: containerID is "containerd://<id>". */
   readonly runtimeName: string;
 }
@@ -87,7 +93,7 @@ export function podStatusOf(input: StatusInput): ReportedStatus {
   const reason = input.verdict?.reason ?? kept?.reason;
   const message = input.verdict?.message ?? kept?.message;
 
-  const foreign = (pod.status?.conditions ?? []).filter((one) => !ownConditions.has(one.type));
+  const foreign = (pod.status?.conditions ?? []).filter((one) => !isOwnCondition(one));
   const containersReady = containersReadyCondition(pod, all, phase);
   const own = [
     readyToStartCondition(pod, runtime),
@@ -96,6 +102,7 @@ export function podStatusOf(input: StatusInput): ReportedStatus {
     containersReady,
     scheduledCondition(pod),
     ...(input.resize?.conditions(pod) ?? []),
+    ...disruptionOf(input, before),
   ];
   const now = formatTime(nowMs);
   const generation = pod.metadata.generation;
@@ -112,6 +119,17 @@ export function podStatusOf(input: StatusInput): ReportedStatus {
     ...(ephemeral.length === 0 ? {} : { ephemeralContainerStatuses: ephemeral }),
     qosClass: qosClassOf(pod),
   };
+}
+
+/** Said by the verdict, or by an earlier one. */
+function disruptionOf(
+  { pod, verdict }: StatusInput,
+  before: ReportedStatus | undefined,
+): ReportedCondition[] {
+  if (verdict?.isDisruption === true) return [disruptionCondition(pod, verdict.message)];
+  return (before?.conditions ?? []).filter(
+    (one) => one.type === "DisruptionTarget" && isOwnCondition(one),
+  );
 }
 
 /** A pod never leaves a terminal phase. */

@@ -26,6 +26,10 @@ const retryMsMax = 60_000;
 export interface Verdict {
   readonly reason: string;
   readonly message: string;
+  /** Less than the pod's own grace; absent: that. */
+  readonly graceSeconds?: number;
+  /** The pod is no fault of its own: its condition DisruptionTarget says so. */
+  readonly isDisruption?: boolean;
 }
 
 export class PodWorker {
@@ -88,6 +92,9 @@ export class PodWorker {
   }
   get phase(): WorkerPhase {
     return this.#phase;
+  }
+  get isEvicted(): boolean {
+    return this.#verdict?.isDisruption === true;
   }
   /** It is gone from the API and only its remains are here. */
   get orphaned(): boolean {
@@ -354,7 +361,8 @@ export class PodWorker {
     node.prober.stopLivenessAndStartup(this.uid);
     this.#killing = runtime;
     try {
-      const grace = this.#verdict === undefined ? this.#graceSeconds : undefined;
+      const verdict = this.#verdict;
+      const grace = verdict === undefined ? this.#graceSeconds : verdict.graceSeconds;
       await killPod(node, this.#pod, runtime, grace);
     } catch (error) {
       const message = `error killing pod: ${error instanceof Error ? error.message : String(error)}`;

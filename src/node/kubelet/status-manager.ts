@@ -11,7 +11,7 @@ import { equalObjects, isObject } from "#machinery/object.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
-import { ownConditions } from "./pod-conditions.ts";
+import { isOwnCondition, ownConditions } from "./pod-conditions.ts";
 import { type NodePod, nodePod } from "./pod-spec.ts";
 import { trimMessages } from "./pod-status.ts";
 import type { ReportedStatus } from "./reported-status.ts";
@@ -263,7 +263,7 @@ export function statusPatch(
   const conditions: object[] = [];
   for (const one of now.conditions ?? []) {
     const old = before.conditions?.find((other) => other.type === one.type);
-    if (!ownConditions.has(one.type) || same(one, old)) continue;
+    if (!isOwnCondition(one) || same(one, old)) continue;
     // A reason or message that no longer holds has to be taken back by name.
     const reason = one.reason === undefined && (old?.reason ?? "") !== "" ? { reason: null } : {};
     const message =
