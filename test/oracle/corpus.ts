@@ -84,7 +84,9 @@ function wrongValues(value: Json): Record<string, Json | undefined> {
   if (typeof value === "number") return { negative: -1, huge: 2_000_000_000, none: undefined };
   if (typeof value === "boolean") return { flipped: !value };
   if (Array.isArray(value)) return { none: undefined, twice: [...value, ...value] as Json };
-  return { none: undefined, bare: {} };
+  const texts = Object.values(value ?? {}).every((member) => typeof member === "string");
+  const odd = texts ? { "odd key": { ...(value as Value), "-Bad key!": "x" } } : {};
+  return { none: undefined, bare: {}, ...odd };
 }
 function otherValue(value: Json): Json | undefined {
   if (typeof value === "string") return `${value}x`;
@@ -161,19 +163,22 @@ class Asks {
     this.patch(`${name} apply by two, forced`, force, "apply", applied("2"), made);
   }
 
-  /** One field after the other made wrong, and in what exists changed. */
-  fields(name: string, object: Json): void {
+  /** Before it exists: one field after the other made wrong. */
+  creates(name: string, object: Json): void {
     const base = `${name} dry create`;
-    const fresh = changed(object, ["metadata", "name"], `${name}-dry`);
     const dry = `${this.collection}?dryRun=All`;
-    this.list.push(post(base, dry, fresh));
-    for (const [path, value] of fields(fresh)) {
+    this.list.push(post(base, dry, object));
+    for (const [path, value] of fields(object)) {
       if (!isOwn(path, this.resource)) continue;
       for (const [how, wrong] of Object.entries(wrongValues(value))) {
-        const body = changed(fresh, path, wrong);
+        const body = changed(object, path, wrong);
         this.list.push(post(`${name} create ${textOf(path)} ${how}`, dry, body, base));
       }
     }
+  }
+
+  /** Once it exists: one field after the other changed. */
+  puts(name: string, object: Json): void {
     const at = `/${name}?dryRun=All`;
     const unchanged = `${name} dry put`;
     this.put(unchanged, at, object);
@@ -246,9 +251,10 @@ function kindCorpus(file: string, folder: string): KindCorpus {
     const object = { ...rest, metadata: { ...(metadata as Value), name: own } } as unknown as Value;
     return [own, object] as const;
   });
+  for (const [own, object] of named) asks.creates(own, object);
   for (const [own, object] of named) asks.life(own, object);
   asks.lists();
-  for (const [own, object] of named) asks.fields(own, object);
+  for (const [own, object] of named) asks.puts(own, object);
   const [smallest] = named;
   if (smallest !== undefined) asks.unknownFields(...smallest);
   for (const [own] of named) asks.end(own);
