@@ -206,7 +206,11 @@ async function split(
         one.singular === name ||
         one.shortNames.includes(name),
     );
-    if (resource === undefined) throw new ExitError(1, noSuchResource(name).message);
+    if (resource === undefined) {
+      if (known === undefined) throw new ExitError(1, noSuchResource(name).message);
+      const gvr = `${version.includes("/") ? version : `/${version}`}, Resource=${known.plural}`;
+      throw new CommandError(`GVR (${gvr}) not found in OpenAPI schema`);
+    }
     return [resource, fields];
   }
   // Longest group first, as for "deployments.apps.spec".

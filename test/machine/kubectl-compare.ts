@@ -20,6 +20,8 @@ const masks: readonly (readonly [RegExp, string])[] = [
   [/^Kustomize Version.*\n/gm, ""],
   [/^Warning: version difference.*\n/gm, ""],
   [/^ +Kube-Proxy Version:.*\n/gm, ""],
+  // How often it looks depends on the moment.
+  [/^Waiting for .*\n/gm, ""],
   [/^E\d{4} .*memcache\.go.*\n/gm, ""],
   [/^Warning: resource \S+ was previously managed.*\n/gm, ""],
   [/#success=/g, "successThreshold="],

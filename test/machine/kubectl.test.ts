@@ -235,7 +235,7 @@ const writing: readonly Step[] = [
   step("set resources deploy/roll"),
   step("set env deploy/roll --list"),
   step("set env deploy/roll XX-"),
-  step("set env deploy/roll --from=cm/applied --prefix=P_"),
+  step("set env deploy/roll --from=cm/applied --keys=b --prefix=P_"),
   step("set env deploy/roll"),
   step("set serviceaccount deploy/roll default"),
   step("scale deploy/roll --replicas=2"),
