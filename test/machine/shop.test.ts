@@ -7,9 +7,10 @@ import { kubectlProgram, Running, run } from "./programs.ts";
 import { describeWith } from "./requirements.ts";
 
 interface PodJson {
-  metadata: { name: string; uid: string };
+  metadata: { name: string; uid: string; deletionTimestamp?: string };
   status: {
     phase: string;
+    conditions?: { type: string; status: string }[];
     containerStatuses?: {
       name: string;
       restartCount: number;
@@ -28,9 +29,12 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "the shop", () => {
         items: PodJson[];
       }
     ).items;
+  const isReady = ({ metadata, status }: PodJson): boolean =>
+    metadata.deletionTimestamp === undefined &&
+    (status.conditions ?? []).some((one) => one.type === "Ready" && one.status === "True");
   const podOf = async (app: string): Promise<string> => {
-    const [pod] = await pods(`app=${app}`);
-    if (pod === undefined) throw new Error(`there is no pod of ${app}`);
+    const pod = (await pods(`app=${app}`)).find(isReady);
+    if (pod === undefined) throw new Error(`there is no ready pod of ${app}`);
     return pod.metadata.name;
   };
   const inPod = (pod: string, ...command: string[]): Promise<string> =>

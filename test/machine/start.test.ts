@@ -212,7 +212,7 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "wherry up", () => {
     const cases: [string[], string][] = [
       [["up", "--nodse", "3"], "Did you mean --nodes?"],
       [["up", "--nodes", "0"], "not a whole number from 1 to"],
-      [["up", "--nodes", "3"], "add --runtime simulated"],
+      [["up", "--nodes", "900"], "real nodes fit on one machine"],
       [["up", "--runtime", "docker"], "the runtimes are auto, containerd and simulated"],
       [["up", "--name", "Bad_Name"], "a cluster's name has 1 to 32 small letters"],
       [["up", "--name", "three", "--pod-cidr", "10.0.0.0/40"], "not an IPv4 address range"],
