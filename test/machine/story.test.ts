@@ -1,6 +1,6 @@
 /**
  * docs/story, page after page, on real containers: every command of a page is run as it stands there and must print what the page says.
- * With WHERRY_TEST_WHOLE (npm run test:machine -- story) each page runs twice: with kubectl, then with `wherry kubectl`.
+ * With WHERRY_TEST_WHOLE (npm run test:machine -- story) all pages run, twice: with kubectl, then with `wherry kubectl`.
  */
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,6 +16,8 @@ const pages = readdirSync(folder)
   .filter((file) => /^\d+-.*\.md$/.test(file))
   .sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10));
 const isWhole = process.env["WHERRY_TEST_WHOLE"] === "1";
+/** CI has to end in time: of the story it runs what takes under half a minute a page. */
+const brief = /^(3|4|5|7|10)-/;
 const clients = isWhole ? ["kubectl", "wherry kubectl"] : ["kubectl"];
 const lookMsMax = 90_000;
 const lookPauseMs = 250;
@@ -68,7 +70,7 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "the story", () => {
   }
 
   describe.each(clients)("with %s", (client) => {
-    test.each(pages)(
+    test.each(isWhole ? pages : pages.filter((page) => brief.test(page)))(
       "%s",
       async (page) => {
         useClient(client);
