@@ -31,6 +31,11 @@ export class TestCluster {
     return join(this.folder, "data");
   }
 
+  /** Its own discovery cache: kubectl keys that by address, and the next cluster has the same one with other kinds. */
+  get kubectlEnvironment(): NodeJS.ProcessEnv {
+    return { KUBECACHEDIR: join(this.folder, "cache") };
+  }
+
   wherry(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
     return run(process.execPath, [wherryProgram, ...args], {
       ...options,
@@ -56,7 +61,10 @@ export class TestCluster {
   }
 
   kubectl(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-    return run(kubectlProgram(), ["--kubeconfig", this.kubeconfig, ...args], options);
+    return run(kubectlProgram(), ["--kubeconfig", this.kubeconfig, ...args], {
+      ...options,
+      env: { ...this.kubectlEnvironment, ...options.env },
+    });
   }
   /** Standard output of a kubectl that must succeed. */
   async ok(...args: string[]): Promise<string> {
@@ -76,7 +84,8 @@ export class TestCluster {
     return stdout;
   }
   background(...args: string[]): Running {
-    return new Running(kubectlProgram(), ["--kubeconfig", this.kubeconfig, ...args]);
+    const all = ["--kubeconfig", this.kubeconfig, ...args];
+    return new Running(kubectlProgram(), all, this.kubectlEnvironment);
   }
   /** Follows a watch of one object's JSONPath until it prints a value that is wanted. */
   async until(what: string, path: string, wanted: RegExp, ...more: string[]): Promise<string> {

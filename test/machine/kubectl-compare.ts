@@ -64,8 +64,7 @@ export class Comparison {
     const dash = args.indexOf("--");
     const put = (more: readonly string[]): string[] =>
       dash < 0 ? [...args, ...more] : [...args.slice(0, dash), ...more, ...args.slice(dash)];
-    const cache = ["--cache-dir", `${this.#cluster.folder}/cache`];
-    const theirs = await this.#cluster.kubectl([...cache, ...put(["-n", one])], options);
+    const theirs = await this.#cluster.kubectl(put(["-n", one]), options);
     const ours = await this.#cluster.wherry(["kubectl", ...config, ...put(["-n", two])], options);
     const shown = (outcome: Outcome): object => {
       const lines = (text: string): string | string[] => {

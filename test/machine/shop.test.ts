@@ -212,7 +212,11 @@ spec:
     const pod = await podOf("web");
     const kubectl = `${kubectlProgram()} --kubeconfig ${cluster.kubeconfig}`;
     const session = `tty; stty rows 41 cols 123; exec ${kubectl} exec -it ${pod} -- sh`;
-    const terminal = new Running("script", ["-qefc", session, "/dev/null"]);
+    const terminal = new Running(
+      "script",
+      ["-qefc", session, "/dev/null"],
+      cluster.kubectlEnvironment,
+    );
     const pty = /\/dev\/pts\/\d+/.exec(await terminal.prints(/\/dev\/pts\/\d+/))?.[0] ?? "";
     await terminal.prints(/# /);
     terminal.child.stdin?.write("stty size\n");

@@ -48,8 +48,7 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "the story", () => {
   function shell({ command }: Step): Promise<Outcome> {
     const env = {
       KUBECONFIG: cluster.kubeconfig,
-      // What an earlier cluster at the same address served is not to be remembered.
-      KUBECACHEDIR: join(cluster.folder, "cache"),
+      ...cluster.kubectlEnvironment,
       PATH: `${bin}:${process.env["PATH"] ?? ""}`,
       WHERRY_NAME: cluster.name,
     };
