@@ -4,13 +4,14 @@
  */
 import { ControllerRevision } from "#api/apps/v1/controllerrevision.ts";
 import type { PodTemplateSpec } from "#api/generated/core/v1.ts";
+import type { Kind } from "#api/resource.ts";
 import type { New } from "#client/client.ts";
 import { fnv1a32 } from "#machinery/hash.ts";
 import type { ApiObject, Stored } from "#machinery/meta.ts";
 import { safeEncode } from "#machinery/names.ts";
 import { compareUtf8, equalObjects, isObject } from "#machinery/object.ts";
 import { isStatus } from "#machinery/status-error.ts";
-import type { ReconcileContext } from "./controller.ts";
+import { controllerReference, type ReconcileContext } from "./controller.ts";
 import { canonicalText } from "./template-hash.ts";
 
 export type Revision = Stored<ControllerRevision>;
@@ -51,32 +52,56 @@ export const revisionHash = (template: PodTemplateSpec, collisions: number): str
 export const revisionName = (owner: string, hash: string): string =>
   `${owner.slice(0, prefixLengthMax)}-${hash}`;
 
-export interface Wanted {
-  readonly owner: Stored<ApiObject>;
-  readonly template: PodTemplateSpec;
+/** An owner with a template, as far as its history is concerned. */
+type Templated = ApiObject & { readonly spec: { readonly template: PodTemplateSpec } };
+
+export interface Wanted<T extends Templated> {
+  readonly kind: Kind;
+  readonly owner: Stored<T>;
   readonly revision: number;
-  /** What the revision is, but for its name; `hash` is the end of the name. */
-  readonly make: (name: string, hash: string) => New<ControllerRevision>;
+  /** The label that carries the hash, which is the end of the revision's name. */
+  readonly hashLabel: string;
+}
+
+function newRevision<T extends Templated>(
+  { kind, owner, revision, hashLabel }: Wanted<T>,
+  hash: string,
+): New<ControllerRevision> {
+  const { name, namespace, annotations } = owner.metadata;
+  const { template } = owner.spec;
+  return {
+    metadata: {
+      name: revisionName(name, hash),
+      ...(namespace === undefined ? {} : { namespace }),
+      labels: { ...template.metadata?.labels, [hashLabel]: hash },
+      ...(annotations === undefined ? {} : { annotations }),
+      ownerReferences: [controllerReference(kind, owner)],
+    },
+    data: templatePatch(template),
+    revision,
+  };
 }
 
 /** Creates it under the first name that no other revision has, counting those that were taken. */
-export async function createRevision(
-  { owner, template, make }: Wanted,
+export async function createRevision<T extends Templated>(
+  wanted: Wanted<T>,
   collisions: number,
   context: ReconcileContext,
 ): Promise<{ readonly revision: Revision; readonly collisions: number }> {
+  const { owner } = wanted;
   const { namespace } = owner.metadata;
+  const { template } = owner.spec;
   for (let count = collisions; count < collisions + collisionsMax; count += 1) {
     const hash = revisionHash(template, count);
-    const name = revisionName(owner.metadata.name, hash);
+    const body = newRevision(wanted, hash);
     try {
-      const revision = await context.client.create(ControllerRevision, make(name, hash));
+      const revision = await context.client.create(ControllerRevision, body);
       return { revision, collisions: count };
     } catch (error) {
       if (!isStatus(error, "AlreadyExists")) throw error;
     }
     const taken = await context.client.get(ControllerRevision, {
-      name,
+      name: revisionName(owner.metadata.name, hash),
       ...(namespace === undefined ? {} : { namespace }),
     });
     if (holds(taken, template)) return { revision: taken, collisions: count };

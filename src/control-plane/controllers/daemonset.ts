@@ -8,7 +8,6 @@ import { DaemonSet } from "#api/apps/v1/daemonset.ts";
 import { Node } from "#api/core/v1/node.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import type { DaemonSetStatus } from "#api/generated/apps/v1.ts";
-import type { New } from "#client/client.ts";
 import { type ApiObject, keyOf, type Stored } from "#machinery/meta.ts";
 import { equalObjects } from "#machinery/object.ts";
 import { matchesSelector } from "#machinery/selector.ts";
@@ -17,7 +16,6 @@ import {
   type Controller,
   type ControllerDefinition,
   claimable,
-  controllerReference,
   type ReconcileContext,
   requeueAfter,
   watch,
@@ -30,7 +28,6 @@ import {
   removeRevision,
   revisionHashLabel,
   setRevision,
-  templatePatch,
 } from "./controller-history.ts";
 import {
   type DaemonPlan,
@@ -210,8 +207,7 @@ async function settleHistory(
   const collisions = set.status.collisionCount ?? 0;
   const kept = equal.at(-1);
   if (kept === undefined) {
-    const make = (name: string, hash: string) => newRevision(set, name, hash, next);
-    const wanted = { owner: set, template, revision: next, make };
+    const wanted = { kind: DaemonSet, owner: set, revision: next, hashLabel: revisionHashLabel };
     const made = await createRevision(wanted, collisions, context);
     return { current: made.revision, past, collisions: made.collisions };
   }
@@ -244,26 +240,6 @@ async function relabel(
     const body = { metadata: { labels: { [revisionHashLabel]: hash } } };
     await context.client.patch(Pod, ref, "merge", body);
   }
-}
-
-function newRevision(
-  set: Stored<DaemonSet>,
-  name: string,
-  hash: string,
-  revision: number,
-): New<ControllerRevision> {
-  const { namespace, annotations } = set.metadata;
-  return {
-    metadata: {
-      name,
-      ...(namespace === undefined ? {} : { namespace }),
-      labels: { ...set.spec.template.metadata?.labels, [revisionHashLabel]: hash },
-      ...(annotations === undefined ? {} : { annotations }),
-      ownerReferences: [controllerReference(DaemonSet, set)],
-    },
-    data: templatePatch(set.spec.template),
-    revision,
-  };
 }
 
 /** Removes the oldest revisions that no Pod is of, down to the limit. */

@@ -136,8 +136,7 @@ async function settleHistory(
   } else if (last !== undefined && meansTheSame(set, last)) {
     update = last;
   } else {
-    const make = (name: string, hash: string) => newRevision(set, name, hash, next);
-    const wanted = { owner: set, template, revision: next, make };
+    const wanted = { kind: StatefulSet, owner: set, revision: next, hashLabel };
     const made = await createRevision(wanted, collisions, context);
     update = made.revision;
     collisions = made.collisions;
@@ -145,26 +144,6 @@ async function settleHistory(
   const { currentRevision } = set.status;
   const current = revisions.find((one) => one.metadata.name === currentRevision) ?? update;
   return { revisions, current, update, collisions };
-}
-
-function newRevision(
-  set: Stored<StatefulSet>,
-  name: string,
-  hash: string,
-  revision: number,
-): New<ControllerRevision> {
-  const { namespace, annotations } = set.metadata;
-  return {
-    metadata: {
-      name,
-      ...(namespace === undefined ? {} : { namespace }),
-      labels: { ...set.spec.template.metadata?.labels, [hashLabel]: hash },
-      ...(annotations === undefined ? {} : { annotations }),
-      ownerReferences: [controllerReference(StatefulSet, set)],
-    },
-    data: templatePatch(set.spec.template),
-    revision,
-  };
 }
 
 /** Removes the oldest revisions that nothing is of, down to the limit. */
