@@ -85,6 +85,31 @@ export function validateSelector(
 const isUsable = (selector: LabelSelector, path: string): boolean =>
   requirementsOf(selector) !== undefined && validateLabelSelector(selector, path).length === 0;
 
+/** What every template of pods that run until they are deleted obeys, whatever selects them. */
+export function validateLastingTemplate(
+  template: PodTemplateSpec,
+  isSelected: boolean,
+  path: string,
+  kind: "ReplicaSet" | "ReplicationController",
+  rules: PodRules,
+): FieldError[] {
+  const errors: FieldError[] = [];
+  if (!isSelected) {
+    const detail = "`selector` does not match template `labels`";
+    errors.push(invalid(`${path}.metadata.labels`, template.metadata?.labels, detail));
+  }
+  errors.push(...validatePodTemplate(template, path, rules));
+  const { restartPolicy = "", activeDeadlineSeconds } = template.spec;
+  if (restartPolicy !== "Always") {
+    errors.push(notSupported(`${path}.spec.restartPolicy`, restartPolicy, ["Always"]));
+  }
+  if (activeDeadlineSeconds !== undefined) {
+    const detail = `activeDeadlineSeconds in ${kind} is not Supported`;
+    errors.push(forbidden(`${path}.spec.activeDeadlineSeconds`, detail));
+  }
+  return errors;
+}
+
 /** Template of pods that always run: those of Deployments and ReplicaSets. */
 export function validateRunningTemplate(
   template: PodTemplateSpec,
@@ -96,24 +121,9 @@ export function validateRunningTemplate(
   if (selector !== undefined && selector !== null && !isUsable(selector, selectorPath)) {
     return [invalid(selectorPath, selector, "invalid label selector")];
   }
-  const at = `${path}.template`;
-  const errors: FieldError[] = [];
-  const labels = template.metadata?.labels;
   // Upstream: no selector selects nothing, so this is said as well; an empty one selects all.
-  if (!compileLabelSelector(selector)(labels)) {
-    const detail = "`selector` does not match template `labels`";
-    errors.push(invalid(`${at}.metadata.labels`, labels, detail));
-  }
-  errors.push(...validatePodTemplate(template, at, rules));
-  const { restartPolicy = "", activeDeadlineSeconds } = template.spec;
-  if (restartPolicy !== "Always") {
-    errors.push(notSupported(`${at}.spec.restartPolicy`, restartPolicy, ["Always"]));
-  }
-  if (activeDeadlineSeconds !== undefined) {
-    const detail = "activeDeadlineSeconds in ReplicaSet is not Supported";
-    errors.push(forbidden(`${at}.spec.activeDeadlineSeconds`, detail));
-  }
-  return errors;
+  const isSelected = compileLabelSelector(selector)(template.metadata?.labels);
+  return validateLastingTemplate(template, isSelected, `${path}.template`, "ReplicaSet", rules);
 }
 
 type IntOrPercent = number | string | undefined;

@@ -1,13 +1,7 @@
 /** ReplicationController: the forerunner of ReplicaSet, with a plain map as its selector. */
-import {
-  type FieldError,
-  forbidden,
-  invalid,
-  notSupported,
-  required,
-} from "#machinery/field-error.ts";
+import { type FieldError, required } from "#machinery/field-error.ts";
 import { compileLabelMap, formatLabelSelector } from "#machinery/selector.ts";
-import { validateCounts } from "../../apps/v1/workload-validation.ts";
+import { validateCounts, validateLastingTemplate } from "../../apps/v1/workload-validation.ts";
 import type * as g from "../../generated/core/v1.ts";
 import { ageColumn, containerColumns } from "../../printer-columns.ts";
 import { defineResource } from "../../resource.ts";
@@ -16,7 +10,6 @@ import { dropDisabledTemplateFields } from "./pod-disabled-fields.ts";
 import { nonNegative } from "./pod-validation/fields.ts";
 import { rulesFor } from "./pod-validation/relaxed-rules.ts";
 import type { PodRules } from "./pod-validation/rules.ts";
-import { validatePodTemplate } from "./pod-validation/spec.ts";
 import { nameWarnings, templateWarnings } from "./pod-warnings.ts";
 
 export type ReplicationController = g.ReplicationController;
@@ -40,22 +33,8 @@ function validateTemplate(
 ): FieldError[] {
   const path = "spec.template";
   if (template === undefined) return [required(path)];
-  const errors: FieldError[] = [];
-  const labels = template.metadata?.labels;
-  if (!isEmpty(selector) && !compileLabelMap(selector)(labels)) {
-    const detail = "`selector` does not match template `labels`";
-    errors.push(invalid(`${path}.metadata.labels`, labels, detail));
-  }
-  errors.push(...validatePodTemplate(template, path, rules));
-  const { restartPolicy = "", activeDeadlineSeconds } = template.spec;
-  if (restartPolicy !== "Always") {
-    errors.push(notSupported(`${path}.spec.restartPolicy`, restartPolicy, ["Always"]));
-  }
-  if (activeDeadlineSeconds !== undefined) {
-    const detail = "activeDeadlineSeconds in ReplicationController is not Supported";
-    errors.push(forbidden(`${path}.spec.activeDeadlineSeconds`, detail));
-  }
-  return errors;
+  const isSelected = isEmpty(selector) || compileLabelMap(selector)(template.metadata?.labels);
+  return validateLastingTemplate(template, isSelected, path, "ReplicationController", rules);
 }
 
 const validateSpec = ({ spec }: ReplicationController, rules: PodRules): FieldError[] => [
