@@ -1,5 +1,5 @@
 /** A cluster of a test's own: its name, data folder and kubeconfig; started and purged as a user would. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
@@ -77,6 +77,16 @@ export class TestCluster {
     const { code, stdout, stderr } = await this.kubectl(args);
     expect(code, `kubectl ${args.join(" ")} was expected to fail\n${stdout}`).not.toBe(0);
     return `${stdout}${stderr}`;
+  }
+  /** An image of nothing but a shell, its tools and a process that stays: tools:1. */
+  async buildTools(): Promise<void> {
+    const folder = join(this.folder, "tools");
+    mkdirSync(folder);
+    writeFileSync(join(folder, "package.json"), '{"name":"tools","main":"main.js"}');
+    writeFileSync(join(folder, "main.js"), "setInterval(() => {}, 1e9);");
+    const built = ["image", "build", folder, "-t", "tools:1", "--name", this.name];
+    const { code, stderr } = await this.wherry(built);
+    expect(code, stderr).toBe(0);
   }
   async apply(manifest: string): Promise<string> {
     const { code, stdout, stderr } = await this.kubectl(["apply", "-f", "-"], { input: manifest });

@@ -27,13 +27,7 @@ spec:
 
   beforeAll(async () => {
     await cluster.start();
-    const folder = join(cluster.folder, "tools");
-    mkdirSync(folder);
-    writeFileSync(join(folder, "package.json"), '{"name":"tools","main":"main.js"}');
-    writeFileSync(join(folder, "main.js"), "setInterval(() => {}, 1e9);");
-    const built = ["image", "build", folder, "-t", "tools:1", "--name", cluster.name];
-    const { code, stderr } = await cluster.wherry(built);
-    expect(code, stderr).toBe(0);
+    await cluster.buildTools();
   }, 180_000);
   afterAll(() => cluster.purge(), 180_000);
 

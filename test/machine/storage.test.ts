@@ -1,5 +1,5 @@
 /** Claims on real containers: made on demand, bound by hand, shared and kept apart; what pods find in their volumes. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TestCluster } from "./cluster.ts";
@@ -36,13 +36,7 @@ describeWith(["root", "containerd", "runc", "cni", "nft", "busybox"], "storage",
 
   beforeAll(async () => {
     await cluster.start();
-    const folder = join(cluster.folder, "tools");
-    mkdirSync(folder);
-    writeFileSync(join(folder, "package.json"), '{"name":"tools","main":"main.js"}');
-    writeFileSync(join(folder, "main.js"), "setInterval(() => {}, 1e9);");
-    const built = ["image", "build", folder, "-t", "tools:1", "--name", cluster.name];
-    const { code, stderr } = await cluster.wherry(built);
-    expect(code, stderr).toBe(0);
+    await cluster.buildTools();
   }, 180_000);
   afterAll(() => cluster.purge(), 180_000);
 
