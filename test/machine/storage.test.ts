@@ -1,5 +1,5 @@
 /** Claims on real containers: made on demand, bound by hand, shared and kept apart; what pods find in their volumes. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TestCluster } from "./cluster.ts";

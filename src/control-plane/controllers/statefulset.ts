@@ -16,7 +16,6 @@ import { matchesSelector } from "#machinery/selector.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import {
   claimable,
-  controllerReference,
   keyFor,
   type ReconcileContext,
   requeueAfter,
