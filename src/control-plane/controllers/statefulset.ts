@@ -8,19 +8,13 @@ import { StatefulSet } from "#api/apps/v1/statefulset.ts";
 import { PersistentVolumeClaim } from "#api/core/v1/persistentvolumeclaim.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import type { StatefulSetStatus } from "#api/generated/apps/v1.ts";
-import type { New, Ref } from "#client/client.ts";
+import type { Ref } from "#client/client.ts";
 import { applySchemaDefaults } from "#machinery/decode.ts";
 import { type ApiObject, type Stored } from "#machinery/meta.ts";
 import { cloneJson, equalObjects } from "#machinery/object.ts";
 import { matchesSelector } from "#machinery/selector.ts";
 import { isStatus } from "#machinery/status-error.ts";
-import {
-  claimable,
-  keyFor,
-  type ReconcileContext,
-  requeueAfter,
-  watch,
-} from "./controller.ts";
+import { claimable, keyFor, type ReconcileContext, requeueAfter, watch } from "./controller.ts";
 import {
   byRevision,
   createRevision,
