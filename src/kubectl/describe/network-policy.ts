@@ -89,7 +89,7 @@ function writeDirection(
 
 export const describeNetworkPolicy: Describe = (page, object) => {
   const { metadata, spec } = object as unknown as NetworkPolicy;
-  const { podSelector = {}, policyTypes = [], ingress = [], egress = [] } = spec;
+  const { podSelector, policyTypes = [], ingress = [], egress = [] } = spec;
   page.line(0, `Name:\t${metadata.name ?? ""}`);
   page.line(0, `Namespace:\t${metadata.namespace ?? ""}`);
   page.line(0, `Created on:\t${page.stamp(metadata.creationTimestamp)}`);
