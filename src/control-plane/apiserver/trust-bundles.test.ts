@@ -32,7 +32,7 @@ test("a bundle is certificates of authorities, each once", async () => {
   const two = await certificate("two");
   const leaf = await certificate("leaf", false);
   const refused = async (text: string) =>
-    refusal(await call("POST", path, bundle("mine", text)))[1].replace(/^.*<value omitted>": /, "");
+    refusal(await call("POST", path, bundle("mine", text)))[1];
   expect(await refused("")).toContain("at least one trust anchor must be provided");
   expect(await refused(`${one}${one}`)).toContain("duplicate trust anchor (indices [0 1])");
   expect(await refused(`${one}${leaf}`)).toContain("entry 1 does not have the CA bit set");
