@@ -11,7 +11,14 @@ export type Node =
   | { readonly type: "assert"; readonly what: Assertion }
   | { readonly type: "sequence"; readonly items: readonly Node[] }
   | { readonly type: "choice"; readonly items: readonly Node[] }
-  | { readonly type: "repeat"; readonly item: Node; readonly min: number; readonly max: number };
+  | {
+      readonly type: "repeat";
+      readonly item: Node;
+      readonly min: number;
+      readonly max: number;
+      /** As few as possible rather than as many. */
+      readonly lazy: boolean;
+    };
 
 export class RegexpError extends Error {
   constructor(message: string) {
@@ -199,11 +206,12 @@ class Parser {
       const start = this.#at;
       const count = this.#count();
       if (count === undefined) return node;
-      if (this.#peek() === "?") this.#at++;
+      const lazy = this.#peek() === "?";
+      if (lazy) this.#at++;
       if (last >= 0)
         throw new RegexpError(`invalid nested repetition operator: \`${this.#taken(last)}\``);
       last = start;
-      node = { type: "repeat", item: node, ...count };
+      node = { type: "repeat", item: node, ...count, lazy };
     }
   }
 

@@ -26,6 +26,8 @@ const cachedMax = 512;
 export interface Regexp {
   /** Whether the pattern occurs anywhere in the text. */
   matches(text: string): boolean;
+  /** The first match at or behind a character, as places in UTF-16 units: leftmost, then as Perl would choose. */
+  find(text: string, from?: number): { readonly start: number; readonly end: number } | undefined;
 }
 
 const cached = new Map<string, Regexp>();
@@ -53,6 +55,12 @@ export function regexpProblem(source: string): string | undefined {
     if (error instanceof RegexpError) return error.message;
     throw error;
   }
+}
+
+/** Where a match that began at `start` goes on. */
+interface Thread {
+  readonly place: number;
+  readonly start: number;
 }
 
 class Program implements Regexp {
@@ -85,22 +93,72 @@ class Program implements Regexp {
           next: node.items.map((item) => this.#compile(item, next)),
         });
       default:
-        return this.#repeat(node.item, node.min, node.max, next);
+        return this.#repeat(node, next);
     }
   }
 
-  #repeat(item: Node, min: number, max: number, next: number): number {
+  #repeat({ item, min, max, lazy }: Extract<Node, { type: "repeat" }>, next: number): number {
+    /** What is preferred stands first. */
+    const either = (more: number): number[] => (lazy ? [next, more] : [more, next]);
     let at = next;
     if (max === Infinity) {
-      const loop: Instruction = { type: "split", next: [next] };
+      const loop: Instruction = { type: "split", next: [] };
       at = this.#add(loop);
-      loop.next.push(this.#compile(item, at));
+      loop.next.push(...either(this.#compile(item, at)));
     } else {
       for (let more = max - min; more > 0; more--)
-        at = this.#add({ type: "split", next: [next, this.#compile(item, at)] });
+        at = this.#add({ type: "split", next: either(this.#compile(item, at)) });
     }
     for (let times = 0; times < min; times++) at = this.#compile(item, at);
     return at;
+  }
+
+  find(text: string, from = 0): { start: number; end: number } | undefined {
+    let threads: Thread[] = [];
+    let found: { start: number; end: number } | undefined;
+    let before = from === 0 ? undefined : text.charCodeAt(from - 1);
+    for (let at = from; ; ) {
+      const here = text.codePointAt(at);
+      const seen = new Uint8Array(this.#code.length);
+      const ready: Thread[] = [];
+      // What began earlier goes first; once something matched, nothing new begins.
+      if (found === undefined) threads.push({ place: this.#start, start: at });
+      for (const thread of threads) {
+        if (!this.#follow(thread, { before, here }, seen, ready)) continue;
+        found = { start: thread.start, end: at };
+        break;
+      }
+      if (here === undefined) return found;
+      threads = [];
+      for (const { place, start } of ready) {
+        const instruction = this.#code[place] as Instruction;
+        if (instruction.type === "char" && instruction.test(here))
+          threads.push({ place: instruction.next, start });
+      }
+      if (threads.length === 0 && found !== undefined) return found;
+      before = here;
+      at += here > 0xffff ? 2 : 1;
+    }
+  }
+
+  /** As #reach, in the order of preference: what comes after a match counts no more. True: the pattern has matched. */
+  #follow(
+    thread: Thread,
+    around: { before: number | undefined; here: number | undefined },
+    seen: Uint8Array,
+    ready: Thread[],
+  ): boolean {
+    const waiting = [thread.place];
+    for (let place = waiting.pop(); place !== undefined; place = waiting.pop()) {
+      if (seen[place] === 1) continue;
+      seen[place] = 1;
+      const instruction = this.#code[place] as Instruction;
+      if (instruction.type === "match") return true;
+      if (instruction.type === "char") ready.push({ place, start: thread.start });
+      else if (instruction.type === "split") waiting.push(...instruction.next.toReversed());
+      else if (holds(instruction.what, around.before, around.here)) waiting.push(instruction.next);
+    }
+    return false;
   }
 
   matches(text: string): boolean {
