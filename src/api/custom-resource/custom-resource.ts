@@ -20,6 +20,7 @@ import type {
 import type { PrinterColumn, Resource, Strategy, StrategyContext } from "../resource.ts";
 import { customSchema } from "./custom-schema.ts";
 import type { Props } from "./pruning.ts";
+import { type JudgeRules, rulesOf } from "./rules.ts";
 import { validateEmbedded, validateListTypes } from "./validate-lists.ts";
 import { validateValue } from "./validate-value.ts";
 
@@ -149,11 +150,13 @@ function checkScaleStatus(
   return [...errors, invalid(labelSelectorPath, "", shown)];
 }
 
+type Warn = StrategyContext["warn"];
+
 /** How objects of one version are judged. */
 interface Judge {
-  readonly create: (object: ApiObject) => FieldError[];
-  readonly update: (object: ApiObject, old: ApiObject) => FieldError[];
-  readonly status: (object: ApiObject, old: ApiObject) => FieldError[];
+  readonly create: (object: ApiObject, warn: Warn) => FieldError[];
+  readonly update: (object: ApiObject, old: ApiObject, warn: Warn) => FieldError[];
+  readonly status: (object: ApiObject, old: ApiObject, warn: Warn) => FieldError[];
 }
 
 const openProps: Props = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
@@ -168,27 +171,30 @@ function judgeOf(version: CustomResourceDefinitionVersion): Judge {
   const newListErrors = (object: JsonObject, old: JsonObject): FieldError[] =>
     validateListTypes(old, props).length > 0 ? [] : validateListTypes(object, props);
   const statusProps = props.properties?.status;
+  const judgeRules: JudgeRules = rulesOf(props) ?? ((_object, _old, found) => [...found]);
   return {
-    create(asked) {
+    create(asked, warn) {
       const object = contentOf(asked);
-      return [
+      const found = [
         ...validateValue(props, object, ""),
         ...scaleErrors(object),
         ...validateEmbedded(object, props),
         ...validateListTypes(object, props),
       ];
+      return judgeRules(object, undefined, found, warn);
     },
-    update(asked, before) {
+    update(asked, before, warn) {
       const object = contentOf(asked);
       const old = contentOf(before);
-      return [
+      const found = [
         ...validateValue(props, object, "", { value: old }),
         ...scaleErrors(object),
         ...validateEmbedded(object, props),
         ...newListErrors(object, old),
       ];
+      return judgeRules(object, old, found, warn);
     },
-    status(asked, before) {
+    status(asked, before, warn) {
       const object = contentOf(asked);
       const old = contentOf(before);
       const { status } = object;
@@ -197,7 +203,8 @@ function judgeOf(version: CustomResourceDefinitionVersion): Judge {
         statusProps === undefined || status === undefined
           ? []
           : validateValue(statusProps, status, "status", was);
-      return [...errors, ...checkScaleStatus(object, scale), ...newListErrors(object, old)];
+      const found = [...errors, ...checkScaleStatus(object, scale), ...newListErrors(object, old)];
+      return judgeRules(object, old, found, warn);
     },
   };
 }
@@ -253,9 +260,10 @@ function strategyOf(
       if (managedFields !== undefined) object.metadata.managedFields = managedFields;
       if (resourceVersion !== undefined) object.metadata.resourceVersion = resourceVersion;
     },
-    validate: (object, context) => judge(context).create(object),
-    validateUpdate: (object, old, context) => judge(context).update(object, old),
-    validateStatusUpdate: (object, old, context) => judge(context).status(object, old),
+    validate: (object, context) => judge(context).create(object, context?.warn),
+    validateUpdate: (object, old, context) => judge(context).update(object, old, context?.warn),
+    validateStatusUpdate: (object, old, context) =>
+      judge(context).status(object, old, context?.warn),
     warnings: finalizerWarnings,
   };
 }

@@ -3,7 +3,16 @@
  * cel-go's words.
  */
 
-import type { Call, Comprehension, Expr, Issue, ListExpr, MapExpr, Select, StructExpr } from "./ast.ts";
+import type {
+  Call,
+  Comprehension,
+  Expr,
+  Issue,
+  ListExpr,
+  MapExpr,
+  Select,
+  StructExpr,
+} from "./ast.ts";
 import type { Environment, Overload } from "./environment.ts";
 import {
   boolType,
@@ -205,9 +214,7 @@ class Checker {
       const [operand, field] = args;
       const text = field?.kind === "literal" && typeof field.value === "string" ? field.value : "";
       if (field !== undefined) this.types.set(field, stringType);
-      return operand === undefined
-        ? errorType
-        : this.#field(expr, this.check(operand), text, true);
+      return operand === undefined ? errorType : this.#field(expr, this.check(operand), text, true);
     }
     const { functions } = this.#environment;
     if (target === undefined) {

@@ -1,5 +1,6 @@
 /** CEL from source to program: what users of the engine call. */
 
+import { regexpProblem } from "../regexp.ts";
 import { type Expr, type Issue, issuesText } from "./ast.ts";
 import { type Checked, check } from "./checker.ts";
 import { parseDuration, parseTimestamp } from "./civil-time.ts";
@@ -12,7 +13,6 @@ import { semverLibrary } from "./semver-library.ts";
 import { standardLibrary } from "./standard.ts";
 import { textLibrary } from "./text-library.ts";
 import type { Type } from "./type.ts";
-import { regexpProblem } from "../regexp.ts";
 
 /** All that Kubernetes' expressions may call, besides the authorizer. */
 export const kubernetesFunctions: readonly Overload[] = [

@@ -3,12 +3,7 @@
  * environment is made once and shared by all programs compiled in it.
  */
 
-import {
-  type ObjectType,
-  readType,
-  splitTypes,
-  type Type,
-} from "./type.ts";
+import { type ObjectType, readType, splitTypes, type Type } from "./type.ts";
 import type { Value } from "./value.ts";
 
 /** What a function costs beyond 1, from the sizes of its arguments and its result. */

@@ -1,6 +1,6 @@
 /** "…".format([…]): CEL's formatting clauses. */
 
-import { utf8 } from "./bytes.ts";
+import { utf8, utf8Text } from "./bytes.ts";
 import { durationText, timestampText } from "./civil-time.ts";
 import { doubleText } from "./numbers.ts";
 import {
@@ -14,7 +14,6 @@ import {
   Uint,
   type Value,
 } from "./value.ts";
-import { utf8Text } from "./bytes.ts";
 
 const precisionMax = 1000;
 const wrong = (clause: string, value: Value): CelError =>

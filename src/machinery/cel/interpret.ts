@@ -207,7 +207,8 @@ class Planner {
     const { overloads, args } = resolved;
     const types = args.map((one) => this.#checked.types.get(one));
     const [only] = overloads;
-    const isStatic = overloads.length === 1 && types.every((one) => one !== undefined && !isDyn(one));
+    const isStatic =
+      overloads.length === 1 && types.every((one) => one !== undefined && !isDyn(one));
     if (only !== undefined && isStatic) return direct(only, codes);
     const plain = resolved.overloads[0];
     const known = (this.#environment.functions.get(plain?.name ?? name) ?? []).filter(

@@ -57,21 +57,32 @@ const quantities: readonly Overload[] = [
     "kubernetes.Quantity.asApproximateFloat():double",
     ({ value }: QuantityValue) => Number(value.nanos) / 1e9,
   ),
-  overload("kubernetes.Quantity.add(kubernetes.Quantity):kubernetes.Quantity", (a: QuantityValue, b: QuantityValue) =>
-    quantityValue(addQuantities(a.value, b.value)),
+  overload(
+    "kubernetes.Quantity.add(kubernetes.Quantity):kubernetes.Quantity",
+    (a: QuantityValue, b: QuantityValue) => quantityValue(addQuantities(a.value, b.value)),
   ),
   overload("kubernetes.Quantity.add(int):kubernetes.Quantity", (a: QuantityValue, b: bigint) =>
     quantityValue(addQuantities(a.value, quantityFromInteger(b))),
   ),
-  overload("kubernetes.Quantity.sub(kubernetes.Quantity):kubernetes.Quantity", (a: QuantityValue, b: QuantityValue) =>
-    quantityValue(subtractQuantities(a.value, b.value)),
+  overload(
+    "kubernetes.Quantity.sub(kubernetes.Quantity):kubernetes.Quantity",
+    (a: QuantityValue, b: QuantityValue) => quantityValue(subtractQuantities(a.value, b.value)),
   ),
   overload("kubernetes.Quantity.sub(int):kubernetes.Quantity", (a: QuantityValue, b: bigint) =>
     quantityValue(subtractQuantities(a.value, quantityFromInteger(b))),
   ),
-  overload("kubernetes.Quantity.isLessThan(kubernetes.Quantity):bool", (a: QuantityValue, b: QuantityValue) => order(a, b) < 0),
-  overload("kubernetes.Quantity.isGreaterThan(kubernetes.Quantity):bool", (a: QuantityValue, b: QuantityValue) => order(a, b) > 0),
-  overload("kubernetes.Quantity.compareTo(kubernetes.Quantity):int", (a: QuantityValue, b: QuantityValue) => BigInt(order(a, b))),
+  overload(
+    "kubernetes.Quantity.isLessThan(kubernetes.Quantity):bool",
+    (a: QuantityValue, b: QuantityValue) => order(a, b) < 0,
+  ),
+  overload(
+    "kubernetes.Quantity.isGreaterThan(kubernetes.Quantity):bool",
+    (a: QuantityValue, b: QuantityValue) => order(a, b) > 0,
+  ),
+  overload(
+    "kubernetes.Quantity.compareTo(kubernetes.Quantity):int",
+    (a: QuantityValue, b: QuantityValue) => BigInt(order(a, b)),
+  ),
 ];
 const order = (a: QuantityValue, b: QuantityValue): number => compareQuantities(a.value, b.value);
 
@@ -85,8 +96,7 @@ function ipProblem(text: string): string | undefined {
   const address = parseIp(text);
   if (address === undefined)
     return `IP Address ${JSON.stringify(text)} parse error during conversion from string: ParseAddr(${JSON.stringify(text)}): unable to parse IP`;
-  if (isMapped(address))
-    return `IPv4-mapped IPv6 address ${JSON.stringify(text)} is not allowed`;
+  if (isMapped(address)) return `IPv4-mapped IPv6 address ${JSON.stringify(text)} is not allowed`;
   return undefined;
 }
 function readIp(text: string): IpAddress {

@@ -1,8 +1,8 @@
 /** CEL's text as tokens: reads a source, gives tokens with their places and the issues of what is none. */
 
+import type { Issue } from "./ast.ts";
 import { utf8 } from "./bytes.ts";
 import { Uint, type Value } from "./value.ts";
-import type { Issue } from "./ast.ts";
 
 export interface Token {
   readonly kind: "ident" | "quoted" | "literal" | "operator" | "end";
@@ -94,7 +94,7 @@ class Lexer {
   #refuse(): void {
     const rest = this.#source.slice(this.#at);
     const isQuote = /^["']/.test(rest);
-    const shown = isQuote ? (rest.split("\n")[0] ?? "") : [...rest.slice(0, 2)][0] ?? "";
+    const shown = isQuote ? (rest.split("\n")[0] ?? "") : ([...rest.slice(0, 2)][0] ?? "");
     const message = `Syntax error: token recognition error at: '${shown}'`;
     this.issues.push({ at: this.#at, message });
     this.#at += shown.length;

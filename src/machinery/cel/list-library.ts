@@ -1,8 +1,8 @@
 /** Functions on lists and sets: Kubernetes' own, CEL's lists (version 3) and CEL's sets. */
 
+import { duration } from "./civil-time.ts";
 import { type Overload, overload } from "./environment.ts";
 import { int, uint } from "./numbers.ts";
-import { duration } from "./civil-time.ts";
 import {
   CelError,
   compareValues,

@@ -13,7 +13,9 @@ export function sizeOf(value: Value | undefined): number {
 const tenth = (size: number): number => Math.ceil(size * 0.1);
 /** Reads its first argument once. */
 const reads = new Set([
-  ..."lowerAscii upperAscii trim replace split substring charAt join quote strings.quote".split(" "),
+  ..."lowerAscii upperAscii trim replace split substring charAt join quote strings.quote".split(
+    " ",
+  ),
   ..."url isURL quantity isQuantity ip isIP cidr isCIDR semver isSemver validate".split(" "),
   ..."bytes string format".split(" "),
 ]);
@@ -30,11 +32,7 @@ function compared(value: Value | undefined): number {
   return 1;
 }
 
-export function callCost(
-  name: string,
-  args: readonly Value[],
-  result: Value | undefined,
-): number {
+export function callCost(name: string, args: readonly Value[], result: Value | undefined): number {
   const [a, b] = args;
   if (orders.has(name)) return Math.max(1, Math.ceil(Math.min(compared(a), compared(b))));
   switch (name) {

@@ -26,7 +26,9 @@ function read(text: string): Version | { readonly problem: string } {
   ];
   for (const [what, digits] of numbers)
     if (digits.length > 1 && digits.startsWith("0"))
-      return { problem: `${what} number must not contain leading zeroes ${JSON.stringify(digits)}` };
+      return {
+        problem: `${what} number must not contain leading zeroes ${JSON.stringify(digits)}`,
+      };
   const marks = pre === "" ? [] : pre.split(".");
   for (const mark of marks) {
     if (mark === "") return { problem: "Prerelease is empty" };

@@ -5,15 +5,23 @@ import { utf8, utf8Text } from "./bytes.ts";
 import {
   duration,
   durationText,
+  type Parts,
   parseDuration,
   parseTimestamp,
   partsIn,
-  type Parts,
   timestamp,
   timestampText,
 } from "./civil-time.ts";
 import { type Overload, overload } from "./environment.ts";
-import { divide, doubleText, int, intFromDouble, remainder, uint, uintFromDouble } from "./numbers.ts";
+import {
+  divide,
+  doubleText,
+  int,
+  intFromDouble,
+  remainder,
+  uint,
+  uintFromDouble,
+} from "./numbers.ts";
 import {
   addLists,
   CelError,
@@ -294,10 +302,7 @@ const times: readonly Overload[] = [
   ...Object.entries(durationUnits).map(([name, unit]) =>
     overload(`duration.${name}():int`, ({ nanos }: Duration) => nanos / unit),
   ),
-  overload(
-    "duration.getMilliseconds():int",
-    ({ nanos }: Duration) => nanos / 1_000_000n,
-  ),
+  overload("duration.getMilliseconds():int", ({ nanos }: Duration) => nanos / 1_000_000n),
 ];
 
 const optionals: readonly Overload[] = [

@@ -45,7 +45,11 @@ export const dynType = scalar("dyn");
 export const errorType = scalar("error");
 export const listOf = (of: Type): Type => ({ kind: "list", of });
 export const mapOf = (key: Type, of: Type): Type => ({ kind: "map", key, of });
-export const opaque = (name: string, ...of: readonly Type[]): Type => ({ kind: "opaque", name, of });
+export const opaque = (name: string, ...of: readonly Type[]): Type => ({
+  kind: "opaque",
+  name,
+  of,
+});
 export const optionalOf = (of: Type): Type => opaque("optional_type", of);
 export const typeOf = (of?: Type): Type => ({ kind: "type", of });
 export const param = (name: string): Type => ({ kind: "param", name });

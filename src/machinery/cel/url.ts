@@ -44,7 +44,9 @@ export function compileUrl(text: string): ParsedUrl | { readonly problem: string
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(text)?.[1]?.toLowerCase() ?? "";
   if (scheme === "" && /^[^/?#]*:/.test(text)) {
     const isMissing = text.startsWith(":");
-    return fail(isMissing ? "missing protocol scheme" : "first path segment in URL cannot contain colon");
+    return fail(
+      isMissing ? "missing protocol scheme" : "first path segment in URL cannot contain colon",
+    );
   }
   const rest = scheme === "" ? text : text.slice(scheme.length + 1);
   const mark = rest.indexOf("?");

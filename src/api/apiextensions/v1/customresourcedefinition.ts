@@ -57,7 +57,6 @@ const schemasOf = (crd: CustomResourceDefinition): JSONSchemaProps[] =>
 function schemaWarnings(crd: CustomResourceDefinition): string[] {
   const warnings: string[] = [];
   const sets = new Set<string>();
-  let rules = false;
   for (const schema of schemasOf(crd)) {
     schemaHas(schema, (props) => {
       const { format = "", type } = props;
@@ -69,13 +68,10 @@ function schemaWarnings(crd: CustomResourceDefinition): string[] {
           `x-kubernetes-list-type: set for items of type ${JSON.stringify(items)} is not supported by server-side apply or CEL validation rules`,
         );
       }
-      if ((props["x-kubernetes-validations"] ?? []).length > 0) rules = true;
       return false;
     });
   }
-  const kept =
-    "x-kubernetes-validations: the rules are kept with the definition, but this server does not evaluate them";
-  return [...warnings, ...[...sets].sort(), ...(rules ? [kept] : [])];
+  return [...warnings, ...[...sets].sort()];
 }
 
 export const CustomResourceDefinition = defineResource<CustomResourceDefinition>({

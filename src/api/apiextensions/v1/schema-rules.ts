@@ -12,9 +12,11 @@ import {
 } from "#machinery/field-error.ts";
 import { cloneJson, equalObjects, isObject, sortedKeys } from "#machinery/object.ts";
 import { itemsOf, prune, valuesOf } from "../../custom-resource/pruning.ts";
+import { normalizePath } from "../../custom-resource/rule-path.ts";
 import { validateEmbedded, validateListTypes } from "../../custom-resource/validate-lists.ts";
 import { validateValue } from "../../custom-resource/validate-value.ts";
 import type { JSONSchemaProps } from "../../generated/apiextensions/v1.ts";
+import { validateRules } from "./rule-validation.ts";
 import { unsupportedKeyword, validateStructural } from "./structural-schema.ts";
 
 type Props = JSONSchemaProps;
@@ -220,7 +222,7 @@ const reasons = [
   "FieldValueRequired",
 ];
 
-/** The form of x-kubernetes-validations; the expressions themselves are not read. */
+/** The form of x-kubernetes-validations; rule-validation.ts reads the expressions. */
 function ruleTexts(props: Props, path: string): FieldError[] {
   const errors: FieldError[] = [];
   const breaks = /[\n\r]/;
@@ -246,6 +248,8 @@ function ruleTexts(props: Props, path: string): FieldError[] {
       errors.push(invalid(`${at}.fieldPath`, fieldPath, "must be non-empty if specified"));
     if (breaks.test(fieldPath))
       errors.push(invalid(`${at}.fieldPath`, fieldPath, "must not contain line breaks"));
+    if (fieldPath !== "" && normalizePath(fieldPath, props) === undefined)
+      errors.push(invalid(`${at}.fieldPath`, fieldPath, "must be a valid path"));
   }
   return errors;
 }
@@ -335,6 +339,7 @@ export function validateSchema(props: Props, path: string, hasStatus: boolean): 
     errors.push(...(structural.length > 0 ? structural : defaultRules(props, path)));
   }
   errors.push(...schemaRules(props, path, rootPlace));
+  if (errors.length === 0 && unsupported === undefined) errors.push(...validateRules(props, path));
   if (errors.length === 0 && unsupported !== undefined) errors.push(invalid(path, "", unsupported));
   return errors;
 }
