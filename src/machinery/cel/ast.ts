@@ -85,7 +85,7 @@ export function issuesText(source: string, issues: readonly Issue[]): string {
       left -= (lines[line] ?? "").length + 1;
       line += 1;
     }
-    const before = [...(lines[line] ?? "").slice(0, left)];
+    const before = Array.from((lines[line] ?? "").slice(0, left));
     return { line, before, message: issue.message };
   });
   placed.sort((a, b) => a.line - b.line || a.before.length - b.before.length);

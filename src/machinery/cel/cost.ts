@@ -65,7 +65,7 @@ class Estimator {
       }
       case "call":
         return this.#call(expr);
-      case "comprehension":
+      default:
         return this.#comprehension(expr);
     }
   }

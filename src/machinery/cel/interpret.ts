@@ -20,6 +20,7 @@ import {
   Optional,
   TypeValue,
   typeName,
+  Uint,
   type Value,
 } from "./value.ts";
 
@@ -45,9 +46,8 @@ function spend(frame: Frame, cost: number): void {
 const noOverload = (): CelError => new CelError("no such overload");
 
 function keyText(key: Value): string {
-  return typeof key === "object" && key !== null && "value" in key
-    ? String(key.value)
-    : String(key);
+  if (key instanceof Uint) return String(key.value);
+  return typeof key === "object" ? typeName(key) : String(key);
 }
 
 /** An object that an expression constructs. */
@@ -143,7 +143,7 @@ class Planner {
         return this.#map(expr);
       case "struct":
         return this.#struct(expr);
-      case "comprehension":
+      default:
         return this.#comprehension(expr);
     }
   }

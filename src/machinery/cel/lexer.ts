@@ -94,7 +94,9 @@ class Lexer {
   #refuse(): void {
     const rest = this.#source.slice(this.#at);
     const isQuote = /^["']/.test(rest);
-    const shown = isQuote ? (rest.split("\n")[0] ?? "") : ([...rest.slice(0, 2)][0] ?? "");
+    const shown = isQuote
+      ? (rest.split("\n")[0] ?? "")
+      : String.fromCodePoint(rest.codePointAt(0) ?? 0);
     const message = `Syntax error: token recognition error at: '${shown}'`;
     this.issues.push({ at: this.#at, message });
     this.#at += shown.length;

@@ -306,7 +306,7 @@ class Parser {
 
 export function parse(source: string): { readonly expr: Expr } | { readonly issues: Issue[] } {
   if (source.length > sourceLengthMax) {
-    const size = [...source].length;
+    const size = Array.from(source).length;
     if (size > sourceLengthMax) {
       const message = `expression code point size exceeds limit: size: ${size}, limit ${sourceLengthMax}`;
       return { issues: [{ at: 0, message }] };

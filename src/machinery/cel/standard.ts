@@ -152,8 +152,10 @@ const members: readonly Overload[] = [
   }),
 ];
 
-const shown = (key: Value): string =>
-  key instanceof Uint ? String(key.value) : String(key as string);
+const shown = (key: Value): string => {
+  if (key instanceof Uint) return String(key.value);
+  return typeof key === "object" ? typeName(key) : String(key);
+};
 
 const codePoints = (text: string): bigint => {
   let count = 0;

@@ -9,14 +9,14 @@ const lowerAscii = (text: string): string => text.replace(/[A-Z]+/g, (up) => up.
 const upperAscii = (text: string): string => text.replace(/[a-z]+/g, (low) => low.toUpperCase());
 
 function charAt(text: string, index: bigint): string {
-  const chars = [...text];
+  const chars = Array.from(text);
   if (index < 0n || index > BigInt(chars.length))
     throw new CelError(`index out of range: ${index}`);
   return chars[Number(index)] ?? "";
 }
 
 function indexOf(text: string, part: string, from = 0n): bigint {
-  const chars = [...text];
+  const chars = Array.from(text);
   if (from < 0n || from > BigInt(chars.length)) {
     if (part === "") return from;
     throw new CelError(`index out of range: ${from}`);
@@ -24,12 +24,12 @@ function indexOf(text: string, part: string, from = 0n): bigint {
   const found = chars.slice(Number(from)).join("").indexOf(part);
   if (found === -1) return -1n;
   const skipped = chars.slice(Number(from)).join("").slice(0, found);
-  return from + BigInt([...skipped].length);
+  return from + BigInt(Array.from(skipped).length);
 }
 
 function lastIndexOf(text: string, part: string, from?: bigint): bigint {
-  const chars = [...text];
-  const wanted = [...part];
+  const chars = Array.from(text);
+  const wanted = Array.from(part);
   const last = from ?? BigInt(chars.length);
   if (last < 0n || (from !== undefined && last > BigInt(chars.length)))
     throw new CelError(`index out of range: ${last}`);
@@ -42,7 +42,7 @@ function lastIndexOf(text: string, part: string, from?: bigint): bigint {
 function replaceSome(text: string, old: string, by: string, limit = -1n): string {
   if (limit < 0n) return text.split(old).join(by);
   let left = Number(limit);
-  const parts = old === "" ? ["", ...text] : text.split(old);
+  const parts = old === "" ? ["", ...Array.from(text)] : text.split(old);
   let made = parts[0] ?? "";
   for (const part of parts.slice(1)) {
     made += (left > 0 ? by : old) + part;
@@ -53,14 +53,14 @@ function replaceSome(text: string, old: string, by: string, limit = -1n): string
 
 function splitSome(text: string, by: string, limit = -1n): List {
   if (limit === 0n) return new List([]);
-  const parts = by === "" ? [...text] : text.split(by);
+  const parts = by === "" ? Array.from(text) : text.split(by);
   if (limit < 0n || parts.length <= Number(limit)) return new List(parts);
   const kept = parts.slice(0, Number(limit) - 1);
   return new List([...kept, parts.slice(Number(limit) - 1).join(by)]);
 }
 
 function substring(text: string, from: bigint, to?: bigint): string {
-  const chars = [...text];
+  const chars = Array.from(text);
   const length = BigInt(chars.length);
   const end = to ?? length;
   if (from < 0n || from > length) throw new CelError(`index out of range: ${from}`);
@@ -70,7 +70,7 @@ function substring(text: string, from: bigint, to?: bigint): string {
 }
 
 const quoted = (text: string): string =>
-  `"${text.replace(/[\\"\x07\b\f\n\r\t\v]/g, (char) => quotes[char] ?? char)}"`;
+  `"${Array.from(text, (char) => quotes[char] ?? char).join("")}"`;
 const quotes: Readonly<Record<string, string>> = {
   "\\": "\\\\",
   '"': '\\"',
@@ -114,7 +114,8 @@ function findAll(text: string, pattern: string, limit = -1n): List {
   const regexp = regexpOf(pattern);
   const found: Value[] = [];
   let lastEnd = -1;
-  for (let from = 0; from <= text.length && (limit < 0n || found.length < Number(limit)); ) {
+  const most = limit < 0n ? Infinity : Number(limit);
+  for (let from = 0; from <= text.length && found.length < most; ) {
     const one = regexp.find(text, from);
     if (one === undefined) break;
     // Nothing is found where the last match ended, unless it has characters.
