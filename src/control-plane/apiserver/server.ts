@@ -31,6 +31,7 @@ import { CustomResources } from "./custom-resources.ts";
 import { Discovery } from "./discovery.ts";
 import { handlerChain } from "./handler-chain.ts";
 import { bodyTooLarge, httpFront } from "./http-front.ts";
+import { IssuerDocuments, issuerPaths } from "./issuer-documents.ts";
 import type { NodeProxy } from "./node-proxy.ts";
 import { ObjectLease } from "./object-lease.ts";
 import { OpenApi } from "./openapi.ts";
@@ -124,6 +125,7 @@ class Server implements ApiServer {
   readonly #openApi: OpenApi;
   readonly #discovery: Discovery;
   readonly #custom: CustomResources | undefined;
+  readonly #issuer: IssuerDocuments | undefined;
   #advertised: string | undefined;
   #closing = false;
 
@@ -154,6 +156,7 @@ class Server implements ApiServer {
       registry?.cache.observe(rbac.observer(kind));
     }
     const tokens = this.#tokens(reader);
+    this.#issuer = this.#issuerDocuments(tokens);
     const authenticators: Authenticator[] = [clientCertificates(crypto, clock, options.clientCa)];
     authenticators.push(bootstrapTokens(reader, crypto, clock));
     if (tokens !== undefined) authenticators.push(tokens);
@@ -224,6 +227,20 @@ class Server implements ApiServer {
       keys,
       issuer,
       audiences: audiences ?? [issuer],
+    });
+  }
+
+  #issuerDocuments(tokens: ServiceAccountTokens | undefined): IssuerDocuments | undefined {
+    const { serviceAccounts, crypto } = this.#options;
+    if (serviceAccounts === undefined || tokens === undefined) return undefined;
+    const { issuer, keys } = serviceAccounts;
+    const keyId = (key: ServiceAccountKey): string => tokens.keyId(key);
+    return new IssuerDocuments({
+      crypto,
+      issuer,
+      keys,
+      keyId,
+      advertised: () => this.#advertised,
     });
   }
 
@@ -357,6 +374,8 @@ class Server implements ApiServer {
     if (verb !== "get" && verb !== "head") return undefined;
     if (path === "/version" || path === "/version/") return jsonDocument(serverVersion, true);
     if (path === "/") return jsonDocument({ paths: this.#paths() }, true);
+    const published = this.#issuer?.answer(path);
+    if (published !== undefined) return published;
     return health(context, this.#checks()) ?? (await this.#openApi.handle(context));
   }
 
@@ -369,6 +388,7 @@ class Server implements ApiServer {
     return [
       ...this.#discovery.paths(),
       ...healthPaths,
+      ...(this.#issuer === undefined ? [] : issuerPaths),
       "/openapi/v2",
       "/openapi/v3",
       "/version",
