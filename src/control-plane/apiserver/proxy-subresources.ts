@@ -11,7 +11,9 @@ import {
   serviceUnavailable,
 } from "#machinery/status-error.ts";
 import { parseTime } from "#machinery/time.ts";
+import type { Admission } from "./admission/admission.ts";
 import type { ChainContext } from "./chain.ts";
+import { admitConnect } from "./connect-admission.ts";
 import { linkThrough } from "./html-links.ts";
 import { kubeletOf, type NodeProxy, type ProxyTarget } from "./node-proxy.ts";
 import { asForwarded, isPlainRead, seenFromOutside } from "./proxied-answer.ts";
@@ -23,6 +25,7 @@ import { overWebSocket, withoutUpgrade } from "./websocket-answer.ts";
 export interface ProxyParts {
   readonly proxy: NodeProxy | undefined;
   readonly reader: Reader;
+  readonly admission: Admission;
 }
 
 const pods = { group: "", plural: "pods" };
@@ -299,6 +302,25 @@ async function handleProxy(context: ChainContext, parts: ProxyParts): Promise<Ap
   return seenFromOutside(answer, linkThrough(prefix, [`${target.host}:${target.port}`, host]));
 }
 
+type Connect = (context: ChainContext, parts: ProxyParts) => Promise<ApiResponse>;
+const connects: Readonly<Record<string, Connect>> = {
+  "pods/exec": (context, parts) => handleStream(context, parts, "exec"),
+  "pods/attach": (context, parts) => handleStream(context, parts, "attach"),
+  "pods/portforward": handlePortForward,
+  "pods/proxy": handleProxy,
+  "services/proxy": handleProxy,
+  "nodes/proxy": handleProxy,
+};
+
+async function admitted(
+  connect: Connect,
+  context: ChainContext,
+  parts: ProxyParts,
+): Promise<ApiResponse> {
+  await admitConnect(context, parts.admission);
+  return await connect(context, parts);
+}
+
 /** Undefined: not a subresource that connects. */
 export function handleConnect(
   context: ChainContext,
@@ -306,20 +328,8 @@ export function handleConnect(
 ): Promise<ApiResponse> | undefined {
   const { resource, subresource, group } = context.info;
   if (group !== "") return undefined;
-  switch (`${resource}/${subresource}`) {
-    case "pods/log":
-      return handleLog(context, parts);
-    case "pods/exec":
-      return handleStream(context, parts, "exec");
-    case "pods/attach":
-      return handleStream(context, parts, "attach");
-    case "pods/portforward":
-      return handlePortForward(context, parts);
-    case "pods/proxy":
-    case "services/proxy":
-    case "nodes/proxy":
-      return handleProxy(context, parts);
-    default:
-      return undefined;
-  }
+  const id = `${resource}/${subresource}`;
+  if (id === "pods/log") return handleLog(context, parts);
+  const connect = connects[id];
+  return connect === undefined ? undefined : admitted(connect, context, parts);
 }

@@ -186,7 +186,7 @@ class Server implements ApiServer {
           tokens === undefined
             ? undefined
             : { tokens, reader, admission, random: random.fork("token ids") },
-        proxy: { proxy: options.nodeProxy, reader },
+        proxy: { proxy: options.nodeProxy, reader, admission },
         path: (context) => this.#path(context),
       }),
     });
