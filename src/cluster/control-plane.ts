@@ -92,6 +92,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const { storage, clock, random, crypto, log, serviceAccountKey, nodeProxy } = options;
   const { authorityKey } = options;
   const store = await openStore({ storage, clock, log: log.child("store") });
+  // They run in this process, started and stopped together.
+  let running = false;
   const apiServer = await createApiServer({
     store,
     clock,
@@ -106,6 +108,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       issuer: `https://kubernetes.default.svc.${options.domain}`,
     },
     ...(nodeProxy === undefined ? {} : { nodeProxy }),
+    components: ["scheduler", "controller-manager"].map((name) => ({
+      name,
+      problem: () => (running ? undefined : `the ${name} has not started yet, or has stopped`),
+    })),
   });
   const as = (name: string): Handler => apiServer.as(identityOf(name));
   const clientFor = (name: string): Client =>
@@ -154,12 +160,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     random: random.fork("provisioner"),
     log: log.child("provisioner"),
   });
+  running = true;
   return {
     apiServer,
     store,
     as,
     clientFor,
     async stop() {
+      running = false;
       await Promise.all([scheduler.stop(), controllers.stop(), provisioning.stop()]);
       schedulerInformers.stop();
       compaction();

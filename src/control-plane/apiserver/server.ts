@@ -2,6 +2,8 @@
  * The API server: everything assembled. One handler chain serves everyone: over HTTP, with the identity that a connection proves, and
  * directly in this process, with a fixed identity.
  */
+import { ComponentStatus } from "#api/core/v1/componentstatus.ts";
+import { flowcontrolGroup } from "#api/flowcontrol/v1/bootstrap.ts";
 import { rbacGroup } from "#api/rbac/v1/policy-rule.ts";
 import type { ApiResponse, Handler, User } from "#api/request.ts";
 import type { Resource } from "#api/resource.ts";
@@ -27,13 +29,16 @@ import { administrators, Rbac } from "./authz/rbac.ts";
 import { bodyBytesMax } from "./body.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import type { ChainContext } from "./chain.ts";
+import type { Component } from "./component-status.ts";
 import { CustomResources } from "./custom-resources.ts";
 import { Discovery } from "./discovery.ts";
+import { FlowControlObjects } from "./flow-control-objects.ts";
 import { handlerChain } from "./handler-chain.ts";
 import { bodyTooLarge, httpFront } from "./http-front.ts";
 import type { NodeProxy } from "./node-proxy.ts";
 import { ObjectLease } from "./object-lease.ts";
 import { OpenApi } from "./openapi.ts";
+import { ownRequests } from "./own-requests.ts";
 import { type HealthCheck, health, jsonDocument, serverVersion } from "./public-paths.ts";
 import type { Reader, ResourceRef } from "./reader.ts";
 import { Registry } from "./registry.ts";
@@ -71,6 +76,8 @@ export interface ApiServerOptions {
   /** How nodes are reached for logs, exec and the like. */
   readonly nodeProxy?: NodeProxy;
   readonly limits?: InFlightLimits;
+  /** What ComponentStatus tells of besides the store. */
+  readonly components?: readonly Component[];
 }
 
 export interface ApiServer {
@@ -124,6 +131,7 @@ class Server implements ApiServer {
   readonly #openApi: OpenApi;
   readonly #discovery: Discovery;
   readonly #custom: CustomResources | undefined;
+  readonly #flowControl: FlowControlObjects | undefined;
   #advertised: string | undefined;
   #closing = false;
 
@@ -160,7 +168,7 @@ class Server implements ApiServer {
     const offered = [...this.#served.values()].map(({ resource }) => offeredFacts(resource.facts));
     offered.push(...reviewFacts.map(offeredFacts));
     if (bindingFacts !== undefined && this.#served.has("/v1/pods"))
-      offered.push(offeredFacts(bindingFacts));
+      offered.push(offeredFacts(bindingFacts), offeredFacts(ComponentStatus.facts));
     this.#discovery = new Discovery(offered, crypto, () => this.#advertised);
     this.#openApi = new OpenApi(() => this.#discovery.groups, crypto);
     const jitter = random.fork("watch timeouts");
@@ -184,10 +192,12 @@ class Server implements ApiServer {
             ? undefined
             : { tokens, reader, admission, random: random.fork("token ids") },
         proxy: { proxy: options.nodeProxy, reader },
+        components: [...(options.components ?? []), this.#storeComponent()],
         path: (context) => this.#path(context),
       }),
     });
     this.#custom = this.#makeCustom(admission);
+    this.#flowControl = this.#makeFlowControl();
     this.#bootstrap = new Bootstrap({
       handler: this.as(serverUser),
       clock,
@@ -259,6 +269,20 @@ class Server implements ApiServer {
     });
   }
 
+  #storeComponent(): Component {
+    const problem = () => (this.#mirror.healthy ? undefined : "the store's watch is broken");
+    return { name: "etcd-0", problem };
+  }
+
+  #makeFlowControl(): FlowControlObjects | undefined {
+    const flowSchemas = this.#registries.get(`${flowcontrolGroup}/flowschemas`);
+    const priorityLevels = this.#registries.get(`${flowcontrolGroup}/prioritylevelconfigurations`);
+    if (flowSchemas === undefined || priorityLevels === undefined) return undefined;
+    const { clock, log } = this.#options;
+    const ask = ownRequests(this.as(serverUser));
+    return new FlowControlObjects({ flowSchemas, priorityLevels, ask, clock, log });
+  }
+
   #makeRegistries(admission: Admission, allocator: ServiceAllocator): void {
     const { store, clock, random, resources } = this.#options;
     const linked = new Map(
@@ -305,6 +329,7 @@ class Server implements ApiServer {
     await this.#mirror.start();
     await this.#custom?.start();
     await this.#bootstrap.run();
+    await this.#flowControl?.start();
     const { advertise } = this.#options;
     if (advertise !== undefined) await this.advertise(advertise.address, advertise.port);
   }
@@ -379,6 +404,7 @@ class Server implements ApiServer {
     this.#closing = true;
     this.#bootstrap.stop();
     this.#custom?.stop();
+    this.#flowControl?.stop();
     this.#mirror.stop();
     await Promise.all([...this.#listeners].map((listener) => listener.close(graceMs)));
   }

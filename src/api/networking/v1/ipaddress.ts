@@ -42,7 +42,7 @@ export const IPAddress = defineResource<IPAddress>({
   plural: "ipaddresses",
   printerColumns: [{ name: "ParentRef", value: parentCell }, ageColumn],
   strategy: {
-    nameProblems: ipProblems,
+    nameProblems: (name) => ipProblems(name),
     validate: validateIpAddress,
     validateUpdate: (object, old) => [
       ...validateIpAddress(object),
