@@ -35,6 +35,9 @@ export interface RouteParts {
   readonly tokens: TokenParts | undefined;
   readonly proxy: ProxyParts;
   readonly components: readonly Component[];
+  readonly aggregator:
+    | { handle(context: ChainContext): Promise<ApiResponse> | undefined }
+    | undefined;
   /** Paths that are no resources. Undefined: no such path. */
   readonly path: (context: ChainContext) => Promise<ApiResponse | undefined>;
 }
@@ -156,6 +159,8 @@ function subresource(
 export function routes(parts: RouteParts): ChainHandler {
   return async (context) => {
     const { info } = context;
+    const forwarded = parts.aggregator?.handle(context);
+    if (forwarded !== undefined) return await forwarded;
     if (!info.isResource) {
       const answer = parts.discovery.handle(context) ?? (await parts.path(context));
       if (answer === undefined) throw noSuchPath();

@@ -2,6 +2,7 @@
  * The API server: everything assembled. One handler chain serves everyone: over HTTP, with the identity that a connection proves, and
  * directly in this process, with a fixed identity.
  */
+import { apiregistrationGroup } from "#api/apiregistration/v1/apiservice.ts";
 import { ComponentStatus } from "#api/core/v1/componentstatus.ts";
 import { flowcontrolGroup } from "#api/flowcontrol/v1/bootstrap.ts";
 import { rbacGroup } from "#api/rbac/v1/policy-rule.ts";
@@ -17,9 +18,11 @@ import type { Random } from "#ports/random.ts";
 import type { Store } from "#ports/store.ts";
 import { Admission } from "./admission/admission.ts";
 import { admissionPlugins } from "./admission/plugins.ts";
+import { Aggregator, type Delegate } from "./aggregator.ts";
 import type { Authenticator } from "./authn/authenticator.ts";
 import { bootstrapTokens } from "./authn/bootstrap-token.ts";
 import { clientCertificates } from "./authn/client-certificate.ts";
+import { requestHeaders } from "./authn/request-headers.ts";
 import { type ServiceAccountKey, ServiceAccountTokens } from "./authn/service-account-token.ts";
 import { anyOf } from "./authz/authorizer.ts";
 import { preventEscalation } from "./authz/escalation.ts";
@@ -32,6 +35,7 @@ import type { ChainContext } from "./chain.ts";
 import type { Component } from "./component-status.ts";
 import { CustomResources } from "./custom-resources.ts";
 import { Discovery } from "./discovery.ts";
+import type { FrontProxy } from "./extension-server.ts";
 import { FlowControlObjects } from "./flow-control-objects.ts";
 import { handlerChain } from "./handler-chain.ts";
 import { bodyTooLarge, httpFront } from "./http-front.ts";
@@ -76,6 +80,10 @@ export interface ApiServerOptions {
   /** How nodes are reached for logs, exec and the like. */
   readonly nodeProxy?: NodeProxy;
   readonly limits?: InFlightLimits;
+  /** What this server shows to extension servers, and what front proxies of its own show. */
+  readonly frontProxy?: FrontProxy;
+  /** Group versions that programs in this process serve. */
+  readonly delegates?: readonly Delegate[];
   /** What ComponentStatus tells of besides the store. */
   readonly components?: readonly Component[];
 }
@@ -132,6 +140,7 @@ class Server implements ApiServer {
   readonly #discovery: Discovery;
   readonly #custom: CustomResources | undefined;
   readonly #flowControl: FlowControlObjects | undefined;
+  readonly #aggregator: Aggregator | undefined;
   #advertised: string | undefined;
   #closing = false;
 
@@ -162,7 +171,10 @@ class Server implements ApiServer {
       registry?.cache.observe(rbac.observer(kind));
     }
     const tokens = this.#tokens(reader);
-    const authenticators: Authenticator[] = [clientCertificates(crypto, clock, options.clientCa)];
+    const authenticators: Authenticator[] = [];
+    const { frontProxy } = options;
+    if (frontProxy !== undefined) authenticators.push(requestHeaders(crypto, clock, frontProxy.ca));
+    authenticators.push(clientCertificates(crypto, clock, options.clientCa));
     authenticators.push(bootstrapTokens(reader, crypto, clock));
     if (tokens !== undefined) authenticators.push(tokens);
     const offered = [...this.#served.values()].map(({ resource }) => offeredFacts(resource.facts));
@@ -171,6 +183,7 @@ class Server implements ApiServer {
       offered.push(offeredFacts(bindingFacts), offeredFacts(ComponentStatus.facts));
     this.#discovery = new Discovery(offered, crypto, () => this.#advertised);
     this.#openApi = new OpenApi(() => this.#discovery.groups, crypto);
+    this.#aggregator = this.#makeAggregator(reader);
     const jitter = random.fork("watch timeouts");
     this.handler = handlerChain({
       log,
@@ -192,6 +205,7 @@ class Server implements ApiServer {
             ? undefined
             : { tokens, reader, admission, random: random.fork("token ids") },
         proxy: { proxy: options.nodeProxy, reader },
+        aggregator: this.#aggregator,
         components: [...(options.components ?? []), this.#storeComponent()],
         path: (context) => this.#path(context),
       }),
@@ -207,6 +221,7 @@ class Server implements ApiServer {
       family: allocator.family,
       serviceCidr: allocator.range,
       clientCa: options.clientCa,
+      frontProxyCa: frontProxy?.ca,
     });
   }
 
@@ -260,6 +275,7 @@ class Server implements ApiServer {
       changed: (served) => {
         this.#discovery.setCustom(served);
         this.#openApi.forget();
+        this.#aggregator?.setCustom(served.map(({ facts }) => facts));
       },
       handler: this.as(serverUser),
       user: serverUser,
@@ -281,6 +297,28 @@ class Server implements ApiServer {
     const { clock, log } = this.#options;
     const ask = ownRequests(this.as(serverUser));
     return new FlowControlObjects({ flowSchemas, priorityLevels, ask, clock, log });
+  }
+
+  #makeAggregator(reader: Reader): Aggregator | undefined {
+    const apiServices = this.#registries.get(`${apiregistrationGroup}/apiservices`);
+    if (apiServices === undefined) return undefined;
+    const { clock, log, nodeProxy, frontProxy, delegates = [] } = this.#options;
+    const backends = ["/services", "discovery.k8s.io/endpointslices"];
+    return new Aggregator({
+      apiServices,
+      watched: backends.flatMap((id) => this.#registries.get(id) ?? []),
+      reader,
+      proxy: nodeProxy,
+      frontProxy,
+      delegates,
+      ask: ownRequests(this.as(serverUser)),
+      clock,
+      log,
+      changed: (versions) => {
+        this.#discovery.setAggregated(versions);
+        this.#openApi.forget();
+      },
+    });
   }
 
   #makeRegistries(admission: Admission, allocator: ServiceAllocator): void {
@@ -330,6 +368,7 @@ class Server implements ApiServer {
     await this.#custom?.start();
     await this.#bootstrap.run();
     await this.#flowControl?.start();
+    await this.#aggregator?.start(this.#discovery.builtIn);
     const { advertise } = this.#options;
     if (advertise !== undefined) await this.advertise(advertise.address, advertise.port);
   }
@@ -405,6 +444,7 @@ class Server implements ApiServer {
     this.#bootstrap.stop();
     this.#custom?.stop();
     this.#flowControl?.stop();
+    this.#aggregator?.stop();
     this.#mirror.stop();
     await Promise.all([...this.#listeners].map((listener) => listener.close(graceMs)));
   }
