@@ -12,6 +12,7 @@ import { StatefulSet } from "./apps/v1/statefulset.ts";
 import { CronJob } from "./batch/v1/cronjob.ts";
 import { Job } from "./batch/v1/job.ts";
 import { CertificateSigningRequest } from "./certificates/v1/certificatesigningrequest.ts";
+import { ClusterTrustBundle } from "./certificates/v1/clustertrustbundle.ts";
 import { Lease } from "./coordination/v1/lease.ts";
 import { ConfigMap } from "./core/v1/configmap.ts";
 import { Endpoints } from "./core/v1/endpoints.ts";
@@ -78,6 +79,7 @@ export const builtInResources: readonly Resource[] = [
   Job,
   EventsEvent,
   CertificateSigningRequest,
+  ClusterTrustBundle,
   Lease,
   EndpointSlice,
   Ingress,

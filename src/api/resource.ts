@@ -83,7 +83,7 @@ export interface Strategy<T extends ApiObject> {
   /** Which names are allowed; default "subdomain" (RFC 1123). */
   readonly nameFormat?: "subdomain" | "label" | "rfc1035label" | "pathSegment";
   /** Instead of nameFormat, for kinds with names of their own: what is wrong with one. */
-  readonly nameProblems?: (name: string, object: T, prefix: boolean) => string[];
+  readonly nameProblems?: (name: string, prefix?: boolean, object?: T) => string[];
   /** Bump metadata.generation when anything but metadata and status changed. Default false. */
   readonly tracksGeneration?: boolean;
   /** What creates an object may say its status as well (Nodes). Default: the status of what is new is empty. */

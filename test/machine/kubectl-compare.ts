@@ -10,6 +10,7 @@ const masks: readonly (readonly [RegExp, string])[] = [
   [/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "UID"],
   [/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)/g, "TIME"],
   [/\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}/g, "TIME"],
+  [/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} \S+/g, "TIME"],
   [/(resourceVersion\\*"?: ?\\*)"\d+\\*"/g, "$1N"],
   [/\b10\.\d+\.\d+\.\d+\b/g, "IP"],
   [/\b3[0-2]\d{3}\b/g, "NODEPORT"],

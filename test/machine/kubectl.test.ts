@@ -45,6 +45,85 @@ apiVersion: v1
 kind: Service
 metadata: { name: web }
 spec: { type: NodePort, selector: { app: web }, ports: [{ name: http, port: 80, targetPort: http }] }
+---
+apiVersion: v1
+kind: ReplicationController
+metadata: { name: old, labels: { app: old } }
+spec:
+  replicas: 0
+  template:
+    metadata: { labels: { app: old } }
+    spec: { containers: [{ name: main, image: example/old:1 }] }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: closed }
+spec: { podSelector: {} }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: some, labels: { a: b }, annotations: { why: because } }
+spec:
+  podSelector: { matchLabels: { app: web }, matchExpressions: [{ key: x, operator: NotIn, values: [zz, yy] }] }
+  policyTypes: [Ingress, Egress]
+  ingress:
+    - from:
+        - { podSelector: { matchLabels: { app: front } } }
+        - { namespaceSelector: {}, podSelector: { matchLabels: { app: front } } }
+        - { namespaceSelector: { matchLabels: { team: one } } }
+        - { ipBlock: { cidr: 10.0.0.0/8, except: [10.1.0.0/16, 10.2.0.0/16] } }
+      ports: [{ port: 80 }, { protocol: UDP, port: 1000, endPort: 2000 }, { port: http }]
+    - {}
+  egress:
+    - { to: [{ ipBlock: { cidr: 0.0.0.0/0 } }], ports: [{ protocol: UDP }] }
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: { name: web }
+spec: { minAvailable: 50%, selector: { matchLabels: { app: web } } }
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: { name: any }
+spec: { maxUnavailable: 1 }
+`;
+
+/** Of no namespace: both look at the same. */
+const classes = `
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: { name: slow, annotations: { why: because } }
+provisioner: example.com/slow
+parameters: { speed: low, copies: "2" }
+mountOptions: [ro, noatime]
+allowVolumeExpansion: true
+allowedTopologies:
+  - matchLabelExpressions: [{ key: zone, values: [a, b] }, { key: rack, values: ["1"] }]
+  - matchLabelExpressions: [{ key: zone, values: [c] }]
+---
+apiVersion: storage.k8s.io/v1
+kind: VolumeAttributesClass
+metadata: { name: gold }
+driverName: slow.example.com
+parameters: { iops: "100" }
+---
+apiVersion: storage.k8s.io/v1
+kind: CSINode
+metadata: { name: node-x, labels: { a: b } }
+spec:
+  drivers:
+    - { name: slow.example.com, nodeID: x1, topologyKeys: [zone, rack], allocatable: { count: 3 } }
+    - { name: fast.example.com, nodeID: x2 }
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: { name: other }
+spec: { controller: example.com/other, parameters: { apiGroup: example.com, kind: Settings, name: main } }
+---
+apiVersion: networking.k8s.io/v1
+kind: IPAddress
+metadata: { name: 10.200.0.7 }
+spec: { parentRef: { resource: services, namespace: default, name: elsewhere } }
 `;
 
 /** Without state: each line stands for itself. */
@@ -104,6 +183,17 @@ const reading: readonly string[] = [
   "describe sa default",
   "describe endpointslice -l kubernetes.io/service-name=web",
   "describe priorityclass system-node-critical",
+  "describe rc old",
+  "describe netpol closed",
+  "describe netpol some",
+  "describe pdb web",
+  "describe pdb any",
+  "describe sc",
+  "describe volumeattributesclass gold",
+  "describe csinode node-x",
+  "describe ingressclass",
+  "describe servicecidr",
+  "describe ipaddress 10.200.0.7",
   "describe pods nope",
   "describe",
   "logs",
@@ -346,6 +436,7 @@ describe("wherry kubectl beside kubectl", () => {
   beforeAll(async () => {
     await cluster.start();
     await comparison.start();
+    await cluster.apply(classes);
     for (const namespace of ["compare-one", "compare-two"]) {
       const { code, stderr } = await cluster.kubectl(["apply", "-n", namespace, "-f", "-"], {
         input: manifest,

@@ -183,7 +183,7 @@ export class Registry {
       nameProblems === undefined
         ? {}
         : {
-            nameProblems: (name: string, prefix: boolean) => nameProblems(name, object, prefix),
+            nameProblems: (name: string, prefix: boolean) => nameProblems(name, prefix, object),
           };
     return validateObjectMeta(object.metadata, { namespaced, nameFormat, ...own });
   }

@@ -1,5 +1,14 @@
 /** The list of descriptions, by "Kind" or "Kind.group"; what is not in it is described by its fields. */
 import {
+  describeCsiNode,
+  describeIngressClass,
+  describeIpAddress,
+  describePodDisruptionBudget,
+  describeServiceCidr,
+  describeStorageClass,
+  describeVolumeAttributesClass,
+} from "./classes.ts";
+import {
   describeLimitRange,
   describeNamespace,
   describeNode,
@@ -23,6 +32,7 @@ import {
   describeIngress,
   describeService,
 } from "./network.ts";
+import { describeNetworkPolicy } from "./network-policy.ts";
 import {
   describeCronJob,
   describeDaemonSet,
@@ -30,11 +40,13 @@ import {
   describeJob,
   describePod,
   describeReplicaSet,
+  describeReplicationController,
   describeStatefulSet,
 } from "./workloads.ts";
 
 const kinds: Readonly<Record<string, Describe>> = {
   Pod: describePod,
+  ReplicationController: describeReplicationController,
   Node: describeNode,
   Service: describeService,
   Endpoints: describeEndpoints,
@@ -55,6 +67,14 @@ const kinds: Readonly<Record<string, Describe>> = {
   "EndpointSlice.discovery.k8s.io": describeEndpointSlice,
   "PriorityClass.scheduling.k8s.io": describePriorityClass,
   "Ingress.networking.k8s.io": describeIngress,
+  "IngressClass.networking.k8s.io": describeIngressClass,
+  "IPAddress.networking.k8s.io": describeIpAddress,
+  "NetworkPolicy.networking.k8s.io": describeNetworkPolicy,
+  "ServiceCIDR.networking.k8s.io": describeServiceCidr,
+  "PodDisruptionBudget.policy": describePodDisruptionBudget,
+  "StorageClass.storage.k8s.io": describeStorageClass,
+  "CSINode.storage.k8s.io": describeCsiNode,
+  "VolumeAttributesClass.storage.k8s.io": describeVolumeAttributesClass,
   "Role.rbac.authorization.k8s.io": describeRole,
   "ClusterRole.rbac.authorization.k8s.io": describeRole,
   "RoleBinding.rbac.authorization.k8s.io": describeRoleBinding,

@@ -50,22 +50,33 @@ export class Page {
     const at = timestamp ? parseTime(timestamp) : undefined;
     return at === undefined ? "<unknown>" : humanDuration(this.session.around.clock.now() - at);
   }
+  /** "2006-01-02 15:04:05 -0700 MST", in the user's time zone, as Go prints a time by itself. */
+  stamp(timestamp: string | undefined | null): string {
+    const at = timestamp ? parseTime(timestamp) : undefined;
+    if (at === undefined) return "0001-01-01 00:00:00 +0000 UTC";
+    const { date, clockTime, zone } = this.#parts(at);
+    return `${date} ${clockTime} ${zone} ${zone === "+0000" ? "UTC" : zone}`;
+  }
   /** "Mon, 02 Jan 2006 15:04:05 -0700", in the user's time zone. */
   time(timestamp: string | undefined | null): string {
     const at = timestamp ? parseTime(timestamp) : undefined;
     if (at === undefined) return "Mon, 01 Jan 0001 00:00:00 +0000";
+    const { date, clockTime, zone, offset } = this.#parts(at);
+    const [year = "", month = "", day = ""] = date.split("-");
+    const days = Math.floor((at + offset) / 86_400_000);
+    const weekday = weekdays[((days % 7) + 7) % 7] ?? "";
+    return `${weekday}, ${day} ${months[Number(month) - 1] ?? ""} ${year} ${clockTime} ${zone}`;
+  }
+  #parts(at: number) {
     const { clock, timeZone } = this.session.around;
     const offset = clock.offsetMs(timeZone, at) ?? 0;
     const [date = "", clockTime = ""] = formatTime(at + offset)
       .replace("Z", "")
       .split("T");
-    const [year = "", month = "", day = ""] = date.split("-");
-    const days = Math.floor((at + offset) / 86_400_000);
-    const weekday = weekdays[((days % 7) + 7) % 7] ?? "";
     const minutes = Math.abs(offset) / 60_000;
     const two = (value: number): string => String(Math.floor(value)).padStart(2, "0");
     const zone = `${offset < 0 ? "-" : "+"}${two(minutes / 60)}${two(minutes % 60)}`;
-    return `${weekday}, ${day} ${months[Number(month) - 1] ?? ""} ${year} ${clockTime} ${zone}`;
+    return { date, clockTime, zone, offset };
   }
 }
 

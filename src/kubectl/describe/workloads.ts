@@ -1,7 +1,7 @@
 /** Descriptions of pods and of what makes them. */
 import type { DaemonSet, Deployment, ReplicaSet, StatefulSet } from "#api/generated/apps/v1.ts";
 import type { CronJob, Job } from "#api/generated/batch/v1.ts";
-import type { Container, Pod } from "#api/generated/core/v1.ts";
+import type { Container, Pod, ReplicationController } from "#api/generated/core/v1.ts";
 import { humanDuration } from "#machinery/human-duration.ts";
 import { controllerOf } from "#machinery/meta.ts";
 import { equalObjects, type JsonObject } from "#machinery/object.ts";
@@ -221,6 +221,22 @@ export const describeReplicaSet: Describe = async (page, object) => {
   const counts = await podCounts(page, spec.selector, metadata.namespace ?? "", metadata.uid ?? "");
   page.line(0, `Pods Status:\t${counts}`);
   writePodTemplate(page, spec.template);
+  writeConditions(page, status.conditions);
+  await writeEvents(page, object);
+};
+
+export const describeReplicationController: Describe = async (page, object) => {
+  const controller = object as unknown as ReplicationController;
+  const { metadata, spec, status } = controller;
+  const selector = { matchLabels: spec.selector ?? {} };
+  writeName(page, controller);
+  page.line(0, `Selector:\t${selectorOrNone(selector)}`);
+  writeLabels(page, "Labels", metadata.labels);
+  writeAnnotations(page, "Annotations", metadata.annotations);
+  page.line(0, `Replicas:\t${status.replicas} current / ${spec.replicas ?? 1} desired`);
+  const counts = await podCounts(page, selector, metadata.namespace ?? "", metadata.uid ?? "");
+  page.line(0, `Pods Status:\t${counts}`);
+  if (spec.template !== undefined) writePodTemplate(page, spec.template);
   writeConditions(page, status.conditions);
   await writeEvents(page, object);
 };

@@ -26,9 +26,10 @@ export const availableOf = ({ status }: APIService): APIServiceCondition | undef
 export const isAvailable = (service: APIService): boolean =>
   availableOf(service)?.status === "True";
 
-function nameProblem(name: string, { spec }: APIService): string[] {
+function nameProblem(name: string, _prefix?: boolean, object?: APIService): string[] {
   const problems = isPathSegmentName(name);
-  if (problems.length > 0) return problems;
+  if (problems.length > 0 || object === undefined) return problems;
+  const { spec } = object;
   const wanted = `${spec.version ?? ""}.${spec.group ?? ""}`;
   return name === wanted
     ? []
@@ -149,7 +150,7 @@ export const APIService = defineResource<APIService>({
     },
     validate: validateApiService,
     validateUpdate: (object) => [
-      ...nameProblem(object.metadata.name ?? "", object).map((text) =>
+      ...nameProblem(object.metadata.name ?? "", false, object).map((text) =>
         invalid("metadata.name", object.metadata.name, text),
       ),
       ...validateApiService(object),

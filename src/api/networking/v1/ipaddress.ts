@@ -42,7 +42,7 @@ export const IPAddress = defineResource<IPAddress>({
   plural: "ipaddresses",
   printerColumns: [{ name: "ParentRef", value: parentCell }, ageColumn],
   strategy: {
-    nameProblems: (name) => ipProblems(name),
+    nameProblems: ipProblems,
     validate: validateIpAddress,
     validateUpdate: (object, old) => [
       ...validateIpAddress(object),
