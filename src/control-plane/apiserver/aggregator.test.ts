@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { SteppedClock } from "#adapters/memory/clock.ts";
 import { memoryCrypto } from "#adapters/memory/crypto.ts";
-import { unarmour } from "#adapters/memory/pem.ts";
 import { seededRandom } from "#adapters/memory/random.ts";
+import { unarmour } from "#machinery/pem.ts";
 import { aggregatorContract } from "./aggregator.contract.ts";
 import type { Delegate } from "./aggregator.ts";
 import { admin, ask, directly, makeWorld, objectOf } from "./api.contract.ts";

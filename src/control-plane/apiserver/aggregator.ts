@@ -297,8 +297,8 @@ export class Aggregator {
     const index = await this.#fetch(service, "/openapi/v3");
     const paths = isObject(index.body) && isObject(index.body.paths) ? index.body.paths : {};
     const entry = paths[rootOf(service).slice(1)];
-    const url = isObject(entry) ? String(entry.serverRelativeURL ?? "") : "";
-    const hash = /[?&]hash=([^&]*)/.exec(url)?.[1];
+    const url = isObject(entry) ? entry.serverRelativeURL : undefined;
+    const hash = typeof url === "string" ? /[?&]hash=([^&]*)/.exec(url)?.[1] : undefined;
     const isNew = hash === undefined || hash !== extension.openApiHash;
     if (hash !== undefined) extension.openApiHash = hash;
     if (!isNew || extension.openApiV2 !== undefined) return;

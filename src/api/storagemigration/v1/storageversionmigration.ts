@@ -14,7 +14,7 @@ export const hasCome = ({ status }: StorageVersionMigration, type: string): bool
   status?.conditions?.find((condition) => condition.type === type)?.status === "True";
 
 function validateMigration({ spec }: StorageVersionMigration): FieldError[] {
-  const { group = "", resource = "" } = spec.resource;
+  const { group, resource } = spec.resource;
   const errors: FieldError[] = [];
   const at = "spec.resource.resource";
   if (resource === "") errors.push(required(at, "resource is required to be set"));
@@ -69,7 +69,7 @@ export const StorageVersionMigration = defineResource<StorageVersionMigration>({
     {
       name: "Resource",
       value: ({ spec: { resource } }) =>
-        [resource.resource ?? "", resource.group ?? ""].filter((one) => one !== "").join("."),
+        [resource.resource, resource.group].filter((one) => one !== "").join("."),
     },
     {
       name: "Status",
