@@ -25,6 +25,8 @@ export interface CertificateStore {
   signer(): Promise<Identity>;
   /** The identity of that name: from its files, or issued now. */
   identity(name: string, leaf: Leaf): Promise<Identity>;
+  /** What the API server shows to extension servers, issued by an authority that is trusted for nothing else. */
+  frontProxy(): Promise<{ readonly ca: string; readonly client: Identity }>;
   signingKey(name: string): Promise<{ privateKey: string; publicKey: string }>;
 }
 
@@ -60,24 +62,24 @@ class FileCertificates implements CertificateStore {
   }
 
   #ca(): Promise<Identity> {
-    this.#authority ??= this.#readOrMakeAuthority();
+    this.#authority ??= this.#readOrMakeAuthority("ca", "wherry-ca");
     return this.#authority;
   }
-  async #readOrMakeAuthority(): Promise<Identity> {
+  async #readOrMakeAuthority(name: string, user: string): Promise<Identity> {
     const { host, crypto, clock, directory } = this.#ports;
     await host.makeDirectory(directory, 0o700);
-    const known = await this.#read("ca");
+    const known = await this.#read(name);
     if (known !== undefined) return known;
     const keys = await crypto.generateKey("ES256");
     const facts: CertificateFacts = {
-      user: "wherry-ca",
+      user,
       groups: [],
       names: [],
       uses: ["ca"],
       ...this.#validity(clock.now(), authorityDays),
     };
     const certificate = await crypto.issue(facts, keys.publicKey, { privateKey: keys.privateKey });
-    return this.#write("ca", { certificate, privateKey: keys.privateKey });
+    return this.#write(name, { certificate, privateKey: keys.privateKey });
   }
 
   /** From an hour ago, so that clocks that differ a little agree. */
@@ -86,8 +88,18 @@ class FileCertificates implements CertificateStore {
   }
 
   async identity(name: string, leaf: Leaf): Promise<Identity> {
+    return this.#identity(name, leaf, await this.#ca());
+  }
+
+  async frontProxy(): Promise<{ readonly ca: string; readonly client: Identity }> {
+    const ca = await this.#readOrMakeAuthority("front-proxy-ca", "front-proxy-ca");
+    const leaf: Leaf = { user: "front-proxy-client", groups: [], names: [], uses: ["client auth"] };
+    const client = await this.#identity("front-proxy-client", leaf, ca);
+    return { ca: ca.certificate, client };
+  }
+
+  async #identity(name: string, leaf: Leaf, ca: Identity): Promise<Identity> {
     const { crypto, clock } = this.#ports;
-    const ca = await this.#ca();
     const known = await this.#read(name);
     if (known !== undefined) {
       const facts = crypto.readCertificate(known.certificate);
