@@ -26,7 +26,7 @@ async function processesOf(paths: ClusterPaths): Promise<number[]> {
     pids.map(async (pid) => {
       const read = (file: string) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "");
       const words = (await read("cmdline")).split("\0");
-      if (/^containerd/.test(words[0]?.split("/").at(-1) ?? ""))
+      if (words[0]?.split("/").at(-1)?.startsWith("containerd"))
         return words.some((word) => folders.some((folder) => word.startsWith(folder)));
       return (await read("cgroup")).split("\n").some((line) => line.includes(`:${group}`));
     }),

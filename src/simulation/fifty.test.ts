@@ -20,6 +20,7 @@ function sceneOf(world: World): Scene {
     apply: (yaml) => world.apply(yaml),
     ask: async (address, port) => (await world.get(`http://${address}:${port}/`)).body,
     crash: (pod) => world.crash(pod, 1),
+    mortal: "node-20",
     failNode: (name) => world.run(world.node(name).powerCut()),
     reviveNode: (name) => world.run(world.node(name).powerOn()),
   };

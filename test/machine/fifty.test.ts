@@ -94,6 +94,7 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "fifty containers", (
         const program = ["node", "server.js", "ask", url];
         await cluster.ok("exec", name, "-n", namespace, "--", ...program);
       },
+      mortal: "fifty-node-3",
       failNode: (name) => ok("down", "--name", name, "--crash"),
       reviveNode: (name) => ok("join", "--name", name),
     };
@@ -102,9 +103,8 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "fifty containers", (
     const count = (words: string[]): number =>
       execFileSync("ctr", words, { encoding: "utf8" }).trim().split("\n").length;
     const socket = "/run/wherry/fifty-node-3/containerd.sock";
-    const there = await cluster.ok(
-      ...["get", "pods", "-A", "--field-selector", "spec.nodeName=fifty-node-3", "-o", "name"],
-    );
+    const onIt = ["--field-selector", "spec.nodeName=fifty-node-3"];
+    const there = await cluster.ok("get", "pods", "-A", ...onIt, "-o", "name");
     const tasks = count(["-a", socket, "-n", "k8s.io", "tasks", "list", "-q"]);
     // A pod is a sandbox and a container.
     expect(tasks).toBe(2 * there.trim().split("\n").length);

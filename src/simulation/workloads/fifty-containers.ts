@@ -23,6 +23,8 @@ export interface Scene {
   ask(address: string, port: number): Promise<string>;
   /** The container's program ends with an error. */
   crash(pod: Ref): Promise<void>;
+  /** The node whose machine fails; the control plane is elsewhere. */
+  readonly mortal: string;
   /** The machine loses power. */
   failNode(name: string): Promise<void>;
   reviveNode(name: string): Promise<void>;
@@ -75,7 +77,13 @@ spec:
   ports: [{ port: 80, targetPort: 8080, nodePort: ${webPort} }]
 `;
 
-const isReady = ({ status }: Stored<Pod> | Stored<Node>): boolean =>
+interface WithConditions {
+  readonly status: {
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[] | null;
+  };
+}
+/** A Node or a Pod. */
+const isReady = ({ status }: WithConditions): boolean =>
   findCondition(status.conditions ?? [], "Ready")?.status === "True";
 const isLeaving = ({ metadata }: Stored<Pod>): boolean =>
   (metadata.deletionTimestamp ?? undefined) !== undefined;
@@ -149,7 +157,7 @@ class FiftyContainers {
   }
 
   async aMachineDiesAndComesBack(): Promise<void> {
-    const lost = (await this.#nodes()).at(-1)?.metadata.name ?? "";
+    const lost = this.#scene.mortal;
     const there = (await this.#pods()).filter(({ spec }) => spec.nodeName === lost);
     demand(there.length > 0, `nothing runs on ${lost}`);
     await this.#scene.failNode(lost);
