@@ -34,6 +34,8 @@ export interface CertificateStore {
   kept(name: string, leaf: Leaf): Promise<() => Identity>;
   /** Hears each time after kept identities were issued anew. */
   onRenewal(listener: () => void): void;
+  /** What the API server shows to extension servers, issued by an authority that is trusted for nothing else; kept. */
+  frontProxy(): Promise<{ readonly ca: string; readonly client: () => Identity }>;
   signingKey(name: string): Promise<{ privateKey: string; publicKey: string }>;
   /** Nothing is issued anew any more. */
   stop(): void;
@@ -55,7 +57,7 @@ export function certificateStore(ports: CertificatePorts): CertificateStore {
 }
 
 interface Kept {
-  leaf: Leaf;
+  issue: () => Promise<Identity>;
   now: Identity;
 }
 
@@ -85,24 +87,24 @@ class FileCertificates implements CertificateStore {
   }
 
   #ca(): Promise<Identity> {
-    this.#authority ??= this.#readOrMakeAuthority();
+    this.#authority ??= this.#readOrMakeAuthority("ca", "wherry-ca");
     return this.#authority;
   }
-  async #readOrMakeAuthority(): Promise<Identity> {
+  async #readOrMakeAuthority(name: string, user: string): Promise<Identity> {
     const { host, crypto, clock, directory } = this.#ports;
     await host.makeDirectory(directory, 0o700);
-    const known = await this.#read("ca");
+    const known = await this.#read(name);
     if (known !== undefined) return known;
     const keys = await crypto.generateKey("ES256");
     const facts: CertificateFacts = {
-      user: "wherry-ca",
+      user,
       groups: [],
       names: [],
       uses: ["ca"],
       ...this.#validity(clock.now(), authorityDays * dayMs),
     };
     const certificate = await crypto.issue(facts, keys.publicKey, { privateKey: keys.privateKey });
-    return this.#write("ca", { certificate, privateKey: keys.privateKey });
+    return this.#write(name, { certificate, privateKey: keys.privateKey });
   }
 
   /** From an hour ago, so that clocks that differ a little agree. */
@@ -118,8 +120,19 @@ class FileCertificates implements CertificateStore {
   }
 
   async identity(name: string, leaf: Leaf): Promise<Identity> {
+    return this.#identity(name, leaf, await this.#ca());
+  }
+
+  async frontProxy(): Promise<{ readonly ca: string; readonly client: () => Identity }> {
+    const ca = await this.#readOrMakeAuthority("front-proxy-ca", "front-proxy-ca");
+    const leaf: Leaf = { user: "front-proxy-client", groups: [], names: [], uses: ["client auth"] };
+    const name = "front-proxy-client";
+    const client = await this.#keep(name, () => this.#identity(name, leaf, ca));
+    return { ca: ca.certificate, client };
+  }
+
+  async #identity(name: string, leaf: Leaf, ca: Identity): Promise<Identity> {
     const { crypto, clock } = this.#ports;
-    const ca = await this.#ca();
     const known = await this.#read(name);
     if (known !== undefined) {
       const facts = crypto.readCertificate(known.certificate);
@@ -139,11 +152,15 @@ class FileCertificates implements CertificateStore {
     return this.#write(name, { certificate, privateKey: keys.privateKey });
   }
 
-  async kept(name: string, leaf: Leaf): Promise<() => Identity> {
-    const now = await this.identity(name, leaf);
+  kept(name: string, leaf: Leaf): Promise<() => Identity> {
+    return this.#keep(name, () => this.identity(name, leaf));
+  }
+
+  async #keep(name: string, issue: () => Promise<Identity>): Promise<() => Identity> {
+    const now = await issue();
     // Who asked before shall have the same one.
-    const kept = this.#kept.get(name) ?? { leaf, now };
-    kept.leaf = leaf;
+    const kept = this.#kept.get(name) ?? { issue, now };
+    kept.issue = issue;
     kept.now = now;
     this.#kept.set(name, kept);
     this.#renewLater();
@@ -181,7 +198,7 @@ class FileCertificates implements CertificateStore {
     const renewed: string[] = [];
     for (const [name, kept] of this.#kept) {
       const before = kept.now;
-      kept.now = await this.identity(name, kept.leaf);
+      kept.now = await kept.issue();
       if (kept.now.certificate !== before.certificate) renewed.push(name);
     }
     if (renewed.length === 0) return;

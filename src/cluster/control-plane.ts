@@ -6,6 +6,7 @@ import { builtInResources } from "#api/index.ts";
 import type { Handler, User } from "#api/request.ts";
 import { type Client, createClient } from "#client/client.ts";
 import { createInformers } from "#client/informer.ts";
+import type { Delegate } from "#control-plane/apiserver/aggregator.ts";
 import type { NodeProxy } from "#control-plane/apiserver/node-proxy.ts";
 import { type ApiServer, createApiServer, serverUser } from "#control-plane/apiserver/server.ts";
 import type { ControllerSettings } from "#control-plane/controllers/controller.ts";
@@ -20,6 +21,7 @@ import type { Log } from "#ports/log.ts";
 import type { Random } from "#ports/random.ts";
 import type { Storage } from "#ports/storage.ts";
 import type { Store } from "#ports/store.ts";
+import type { Identity } from "./certificates.ts";
 import { provideDnsService } from "./dns-service.ts";
 import { provideIngressClass } from "./ingress-class.ts";
 import { provisionerAccount, startProvisioning } from "./provisioning.ts";
@@ -39,6 +41,10 @@ export interface ControlPlaneOptions {
   readonly authorityKey?: string;
   readonly serviceAccountKey: { readonly privateKey: string; readonly publicKey: string };
   readonly nodeProxy?: NodeProxy;
+  /** What the API server shows to extension servers. */
+  readonly frontProxy?: { readonly ca: string; readonly client: () => Identity };
+  /** Group versions that programs in this process serve. */
+  readonly delegates?: readonly Delegate[];
   readonly controllers?: Partial<ControllerSettings>;
   /**
    * How controllers and the scheduler reach the API server, by their name; default: in this process. Asked once there is one, before
@@ -90,8 +96,10 @@ export function apiServerNames(serviceCidr: string, domain: string): string[] {
 
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { storage, clock, random, crypto, log, serviceAccountKey, nodeProxy } = options;
-  const { authorityKey } = options;
+  const { authorityKey, frontProxy, delegates } = options;
   const store = await openStore({ storage, clock, log: log.child("store") });
+  // They run in this process, started and stopped together.
+  let running = false;
   const apiServer = await createApiServer({
     store,
     clock,
@@ -106,6 +114,22 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       issuer: `https://kubernetes.default.svc.${options.domain}`,
     },
     ...(nodeProxy === undefined ? {} : { nodeProxy }),
+    ...(frontProxy === undefined
+      ? {}
+      : {
+          frontProxy: {
+            ca: frontProxy.ca,
+            identity: () => ({
+              chain: frontProxy.client().certificate,
+              key: frontProxy.client().privateKey,
+            }),
+          },
+        }),
+    ...(delegates === undefined ? {} : { delegates }),
+    components: ["scheduler", "controller-manager"].map((name) => ({
+      name,
+      problem: () => (running ? undefined : `the ${name} has not started yet, or has stopped`),
+    })),
   });
   const as = (name: string): Handler => apiServer.as(identityOf(name));
   const clientFor = (name: string): Client =>
@@ -154,12 +178,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     random: random.fork("provisioner"),
     log: log.child("provisioner"),
   });
+  running = true;
   return {
     apiServer,
     store,
     as,
     clientFor,
     async stop() {
+      running = false;
       await Promise.all([scheduler.stop(), controllers.stop(), provisioning.stop()]);
       schedulerInformers.stop();
       compaction();

@@ -286,6 +286,7 @@ async function controlPlaneOf(
     authority,
     authorityKey: (await certificates.signer()).privateKey,
     serviceAccountKey: await certificates.signingKey("sa"),
+    frontProxy: await certificates.frontProxy(),
     nodeProxy: nodeProxy({
       network: simulated?.network ?? network,
       identity: () => shown(kubeletClient()),

@@ -49,8 +49,9 @@ class Orders {
     } else this.#stop = order;
     this.#changed();
   }
-  opened(): Promise<NodeThreadInput> {
-    return this.#until(() => this.#input);
+  /** A stop may come first: there was nothing to open then. */
+  opened(): Promise<NodeThreadInput | "stop"> {
+    return this.#until(() => this.#input ?? (this.#stop === undefined ? undefined : "stop"));
   }
   begun(): Promise<NodeLink | "stop"> {
     return this.#until(() => (this.#stop === undefined ? this.#link : "stop"));
@@ -82,6 +83,7 @@ async function live(port: MessagePort): Promise<void> {
     else orders.take(message);
   });
   const input = await orders.opened();
+  if (input === "stop") return;
   const log = lineLog({ stream, clock: systemClock, level: input.logLevel, format: "text" });
   const network = systemNetwork(log);
   const machine = await openRealNode(input.paths, input.settings, network, log);

@@ -111,6 +111,7 @@ export class SimulatedControlPlane {
       authority,
       authorityKey: (await this.certificates.signer()).privateKey,
       serviceAccountKey: await this.certificates.signingKey("sa"),
+      frontProxy: await this.certificates.frontProxy(),
       nodeProxy: nodeProxy({
         network: place,
         identity: () => tlsIdentity(client()),

@@ -4,11 +4,11 @@
  * no simulated component does. Keys and certificates are JSON in PEM armour; other programs cannot read them.
  */
 import { sha256 } from "#machinery/hash.ts";
+import { armour, unarmour } from "#machinery/pem.ts";
 import type { CertificateFacts, CertificateRequest, Crypto } from "#ports/crypto.ts";
 import type { Random } from "#ports/random.ts";
 import type { Bytes } from "#ports/stream.ts";
 import { hmacSha256 } from "./hmac.ts";
-import { armour, unarmour } from "./pem.ts";
 
 interface Key {
   readonly algorithm: "ES256" | "RS256";

@@ -179,7 +179,12 @@ export class Registry {
   #validateMeta(object: ApiObject): FieldError[] {
     const { namespaced, strategy } = this.resource;
     const { nameFormat = "subdomain", nameProblems } = strategy;
-    const own = nameProblems === undefined ? {} : { nameProblems };
+    const own =
+      nameProblems === undefined
+        ? {}
+        : {
+            nameProblems: (name: string, prefix: boolean) => nameProblems(name, prefix, object),
+          };
     return validateObjectMeta(object.metadata, { namespaced, nameFormat, ...own });
   }
 

@@ -2,6 +2,9 @@
  * The API server: everything assembled. One handler chain serves everyone: over HTTP, with the identity that a connection proves, and
  * directly in this process, with a fixed identity.
  */
+import { apiregistrationGroup } from "#api/apiregistration/v1/apiservice.ts";
+import { ComponentStatus } from "#api/core/v1/componentstatus.ts";
+import { flowcontrolGroup } from "#api/flowcontrol/v1/bootstrap.ts";
 import { rbacGroup } from "#api/rbac/v1/policy-rule.ts";
 import type { ApiResponse, Handler, User } from "#api/request.ts";
 import type { Resource } from "#api/resource.ts";
@@ -15,9 +18,11 @@ import type { Random } from "#ports/random.ts";
 import type { Store } from "#ports/store.ts";
 import { Admission } from "./admission/admission.ts";
 import { admissionPlugins } from "./admission/plugins.ts";
+import { Aggregator, type Delegate } from "./aggregator.ts";
 import type { Authenticator } from "./authn/authenticator.ts";
 import { bootstrapTokens } from "./authn/bootstrap-token.ts";
 import { clientCertificates } from "./authn/client-certificate.ts";
+import { requestHeaders } from "./authn/request-headers.ts";
 import { type ServiceAccountKey, ServiceAccountTokens } from "./authn/service-account-token.ts";
 import { anyOf } from "./authz/authorizer.ts";
 import { preventEscalation } from "./authz/escalation.ts";
@@ -27,13 +32,17 @@ import { administrators, Rbac } from "./authz/rbac.ts";
 import { bodyBytesMax } from "./body.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import type { ChainContext } from "./chain.ts";
+import type { Component } from "./component-status.ts";
 import { CustomResources } from "./custom-resources.ts";
 import { Discovery } from "./discovery.ts";
+import type { FrontProxy } from "./extension-server.ts";
+import { FlowControlObjects } from "./flow-control-objects.ts";
 import { handlerChain } from "./handler-chain.ts";
 import { bodyTooLarge, httpFront } from "./http-front.ts";
 import type { NodeProxy } from "./node-proxy.ts";
 import { ObjectLease } from "./object-lease.ts";
 import { OpenApi } from "./openapi.ts";
+import { ownRequests } from "./own-requests.ts";
 import { type HealthCheck, health, jsonDocument, serverVersion } from "./public-paths.ts";
 import type { Reader, ResourceRef } from "./reader.ts";
 import { Registry } from "./registry.ts";
@@ -71,6 +80,12 @@ export interface ApiServerOptions {
   /** How nodes are reached for logs, exec and the like. */
   readonly nodeProxy?: NodeProxy;
   readonly limits?: InFlightLimits;
+  /** What this server shows to extension servers, and what front proxies of its own show. */
+  readonly frontProxy?: FrontProxy;
+  /** Group versions that programs in this process serve. */
+  readonly delegates?: readonly Delegate[];
+  /** What ComponentStatus tells of besides the store. */
+  readonly components?: readonly Component[];
 }
 
 export interface ApiServer {
@@ -124,6 +139,8 @@ class Server implements ApiServer {
   readonly #openApi: OpenApi;
   readonly #discovery: Discovery;
   readonly #custom: CustomResources | undefined;
+  readonly #flowControl: FlowControlObjects | undefined;
+  readonly #aggregator: Aggregator | undefined;
   #advertised: string | undefined;
   #closing = false;
 
@@ -154,15 +171,19 @@ class Server implements ApiServer {
       registry?.cache.observe(rbac.observer(kind));
     }
     const tokens = this.#tokens(reader);
-    const authenticators: Authenticator[] = [clientCertificates(crypto, clock, options.clientCa)];
+    const authenticators: Authenticator[] = [];
+    const { frontProxy } = options;
+    if (frontProxy !== undefined) authenticators.push(requestHeaders(crypto, clock, frontProxy.ca));
+    authenticators.push(clientCertificates(crypto, clock, options.clientCa));
     authenticators.push(bootstrapTokens(reader, crypto, clock));
     if (tokens !== undefined) authenticators.push(tokens);
     const offered = [...this.#served.values()].map(({ resource }) => offeredFacts(resource.facts));
     offered.push(...reviewFacts.map(offeredFacts));
     if (bindingFacts !== undefined && this.#served.has("/v1/pods"))
-      offered.push(offeredFacts(bindingFacts));
+      offered.push(offeredFacts(bindingFacts), offeredFacts(ComponentStatus.facts));
     this.#discovery = new Discovery(offered, crypto, () => this.#advertised);
     this.#openApi = new OpenApi(() => this.#discovery.groups, crypto);
+    this.#aggregator = this.#makeAggregator(reader);
     const jitter = random.fork("watch timeouts");
     this.handler = handlerChain({
       log,
@@ -184,10 +205,13 @@ class Server implements ApiServer {
             ? undefined
             : { tokens, reader, admission, random: random.fork("token ids") },
         proxy: { proxy: options.nodeProxy, reader },
+        aggregator: this.#aggregator,
+        components: [...(options.components ?? []), this.#storeComponent()],
         path: (context) => this.#path(context),
       }),
     });
     this.#custom = this.#makeCustom(admission);
+    this.#flowControl = this.#makeFlowControl();
     this.#bootstrap = new Bootstrap({
       handler: this.as(serverUser),
       clock,
@@ -197,6 +221,7 @@ class Server implements ApiServer {
       family: allocator.family,
       serviceCidr: allocator.range,
       clientCa: options.clientCa,
+      frontProxyCa: frontProxy?.ca,
     });
   }
 
@@ -250,12 +275,49 @@ class Server implements ApiServer {
       changed: (served) => {
         this.#discovery.setCustom(served);
         this.#openApi.forget();
+        this.#aggregator?.setCustom(served.map(({ facts }) => facts));
       },
       handler: this.as(serverUser),
       user: serverUser,
       clock,
       crypto,
       log,
+    });
+  }
+
+  #storeComponent(): Component {
+    const problem = () => (this.#mirror.healthy ? undefined : "the store's watch is broken");
+    return { name: "etcd-0", problem };
+  }
+
+  #makeFlowControl(): FlowControlObjects | undefined {
+    const flowSchemas = this.#registries.get(`${flowcontrolGroup}/flowschemas`);
+    const priorityLevels = this.#registries.get(`${flowcontrolGroup}/prioritylevelconfigurations`);
+    if (flowSchemas === undefined || priorityLevels === undefined) return undefined;
+    const { clock, log } = this.#options;
+    const ask = ownRequests(this.as(serverUser));
+    return new FlowControlObjects({ flowSchemas, priorityLevels, ask, clock, log });
+  }
+
+  #makeAggregator(reader: Reader): Aggregator | undefined {
+    const apiServices = this.#registries.get(`${apiregistrationGroup}/apiservices`);
+    if (apiServices === undefined) return undefined;
+    const { clock, log, nodeProxy, frontProxy, delegates = [] } = this.#options;
+    const backends = ["/services", "discovery.k8s.io/endpointslices"];
+    return new Aggregator({
+      apiServices,
+      watched: backends.flatMap((id) => this.#registries.get(id) ?? []),
+      reader,
+      proxy: nodeProxy,
+      frontProxy,
+      delegates,
+      ask: ownRequests(this.as(serverUser)),
+      clock,
+      log,
+      changed: (versions) => {
+        this.#discovery.setAggregated(versions);
+        this.#openApi.forget();
+      },
     });
   }
 
@@ -305,6 +367,8 @@ class Server implements ApiServer {
     await this.#mirror.start();
     await this.#custom?.start();
     await this.#bootstrap.run();
+    await this.#flowControl?.start();
+    await this.#aggregator?.start(this.#discovery.builtIn);
     const { advertise } = this.#options;
     if (advertise !== undefined) await this.advertise(advertise.address, advertise.port);
   }
@@ -379,6 +443,8 @@ class Server implements ApiServer {
     this.#closing = true;
     this.#bootstrap.stop();
     this.#custom?.stop();
+    this.#flowControl?.stop();
+    this.#aggregator?.stop();
     this.#mirror.stop();
     await Promise.all([...this.#listeners].map((listener) => listener.close(graceMs)));
   }

@@ -43,11 +43,13 @@ import {
 } from "./storage-protection.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
 import { tokenCleanerController } from "./token-cleaner.ts";
+import { trustBundlePublisher } from "./trust-bundle-publisher.ts";
 import { ttlAfterFinishedController } from "./ttl-after-finished.ts";
 
 export const controllers: readonly Controller[] = [
   serviceAccountController,
   rootCaCertPublisher,
+  trustBundlePublisher,
   clusterRoleAggregationController,
   certificateController,
   tokenCleanerController,

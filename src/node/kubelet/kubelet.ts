@@ -482,6 +482,7 @@ class NodeKubelet implements Kubelet {
       node: figures(),
       configMap: (namespace, name) => references.configMapPayload(namespace, name),
       secret: (namespace, name) => references.secretPayload(namespace, name),
+      trustAnchors: (from) => references.trustAnchors(from),
       claim: (namespace, name) => orNone(client.get(PersistentVolumeClaim, { namespace, name })),
       persistentVolume: (name) => orNone(client.get(PersistentVolume, { name })),
       token: (pod, audience, seconds) => tokens.get(pod, audience, seconds),

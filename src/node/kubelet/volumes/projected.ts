@@ -1,5 +1,5 @@
-/** projected: several sources in one directory: Secrets, ConfigMaps, the downward API, ServiceAccount tokens. */
-import type { VolumeProjection } from "#api/generated/core/v1.ts";
+/** projected: several sources in one directory: Secrets, ConfigMaps, the downward API, ServiceAccount tokens, trust bundles. */
+import type { ClusterTrustBundleProjection, VolumeProjection } from "#api/generated/core/v1.ts";
 import type { NodePod } from "../pod-spec.ts";
 import type { ProjectedFile } from "./atomic-writer.ts";
 import { defaultMode, projectDownward, projectKeys } from "./projection.ts";
@@ -7,7 +7,7 @@ import { fsGroupOf, VolumeError, type VolumeInput, type VolumePlugin } from "./v
 
 const tokenSecondsDefault = 3600;
 
-/** The user all containers run as, if they agree: it then owns the token. */
+/** The user all containers run as, if they agree: it then owns what is secret. */
 function commonUser(pod: NodePod): number | undefined {
   const users = new Set(
     pod.spec.containers.map(
@@ -16,6 +16,18 @@ function commonUser(pod: NodePod): number | undefined {
   );
   return users.size === 1 ? [...users][0] : undefined;
 }
+
+/** A file of the user all containers run as, if they agree, and then for that user alone. */
+function ownedFile(pod: NodePod, bytes: Uint8Array, mode: number): ProjectedFile {
+  const uid = commonUser(pod);
+  const narrow = uid !== undefined || fsGroupOf(pod) !== undefined;
+  return { bytes, mode: narrow ? 0o600 : mode, ...(uid === undefined ? {} : { uid }) };
+}
+
+const missingBundle = ({ name }: ClusterTrustBundleProjection): string =>
+  name === undefined
+    ? "combination of signerName and labelSelector matched zero ClusterTrustBundles"
+    : `while getting ClusterTrustBundle: clustertrustbundle.certificates.k8s.io "${name}" not found`;
 
 interface Projected {
   readonly files: ReadonlyMap<string, ProjectedFile>;
@@ -29,7 +41,7 @@ async function project(
 ): Promise<Projected> {
   const { pod } = input;
   const { namespace } = pod.metadata;
-  const { configMap, secret, downwardAPI, serviceAccountToken } = source;
+  const { configMap, secret, downwardAPI, serviceAccountToken, clusterTrustBundle } = source;
   if (configMap !== undefined) {
     const { name = "", items, optional = false } = configMap;
     const payload = await input.configMap(namespace, name);
@@ -50,14 +62,15 @@ async function project(
   if (serviceAccountToken !== undefined) {
     const { audience = "", expirationSeconds = tokenSecondsDefault, path } = serviceAccountToken;
     const { token, refreshAtMs } = await input.token(pod, audience, expirationSeconds);
-    const uid = commonUser(pod);
-    const narrow = uid !== undefined || fsGroupOf(pod) !== undefined;
-    const file: ProjectedFile = {
-      bytes: new TextEncoder().encode(token),
-      mode: narrow ? 0o600 : mode,
-      ...(uid === undefined ? {} : { uid }),
-    };
+    const file = ownedFile(pod, new TextEncoder().encode(token), mode);
     return { files: new Map([[path, file]]), refreshAtMs };
+  }
+  if (clusterTrustBundle !== undefined) {
+    const { optional = false, path } = clusterTrustBundle;
+    const pem = await input.trustAnchors(clusterTrustBundle);
+    if (pem === undefined && !optional) throw new VolumeError(missingBundle(clusterTrustBundle));
+    const file = ownedFile(pod, new TextEncoder().encode(pem ?? ""), mode);
+    return { files: new Map([[path, file]]) };
   }
   throw new VolumeError("a source of the projected volume is of a kind that this node lacks");
 }

@@ -5,6 +5,7 @@ import type { Host } from "#ports/host.ts";
 import type { NodeFigures } from "../downward.ts";
 import type { NodePod } from "../pod-spec.ts";
 import type { Payload } from "../references.ts";
+import type { TrustSource } from "../trust-bundles.ts";
 import type { AtomicWriter } from "./atomic-writer.ts";
 
 /** A ServiceAccount token for a pod, and when a new one should be fetched. */
@@ -22,6 +23,8 @@ export interface VolumeWorld {
   /** Undefined: there is none. As the API server has it now. */
   claim(namespace: string, name: string): Promise<Stored<PersistentVolumeClaim> | undefined>;
   persistentVolume(name: string): Promise<Stored<PersistentVolume> | undefined>;
+  /** PEM of what may be trusted; undefined: there is no such bundle, or none of that signer which the labels choose. */
+  trustAnchors(from: TrustSource): Promise<string | undefined>;
   token(pod: NodePod, audience: string, expirationSeconds: number): Promise<Token>;
 }
 
