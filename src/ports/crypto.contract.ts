@@ -74,6 +74,16 @@ export function cryptoContract(name: string, make: () => CryptoWorld): void {
     });
   }
 
+  test(`${name}: public keys are told in JOSE's words, each key its own`, async () => {
+    const { crypto } = make();
+    const [one, other] = [await crypto.generateKey("ES256"), await crypto.generateKey("ES256")];
+    const text = expect.stringMatching(/^[\w-]+$/);
+    expect(crypto.publicJwk(one.publicKey)).toEqual({ kty: "EC", crv: "P-256", x: text, y: text });
+    expect(crypto.publicJwk(one.publicKey)).not.toEqual(crypto.publicJwk(other.publicKey));
+    const rsa = await crypto.generateKey("RS256");
+    expect(crypto.publicJwk(rsa.publicKey)).toEqual({ kty: "RSA", n: text, e: "AQAB" });
+  });
+
   test(`${name}: a certificate says what it was told, names of every kind included`, async () => {
     const { crypto } = make();
     const ca = await authority(crypto);

@@ -27,6 +27,11 @@ export interface CertificateRequest {
   readonly publicKey: string;
 }
 
+/** A public key as JOSE writes it (RFC 7518): numbers in base64url. */
+export type PublicJwk =
+  | { readonly kty: "EC"; readonly crv: string; readonly x: string; readonly y: string }
+  | { readonly kty: "RSA"; readonly n: string; readonly e: string };
+
 /** Keys and certificates are PEM (keys PKCS #8). */
 export interface Crypto {
   secret(count: number): Bytes;
@@ -40,6 +45,7 @@ export interface Crypto {
   /** JOSE signatures: ES256 as r||s, RS256 PKCS #1; the algorithm follows the key. */
   sign(privateKey: string, bytes: Bytes): Promise<Bytes>;
   verify(publicKey: string, bytes: Bytes, signature: Bytes): Promise<boolean>;
+  publicJwk(publicKey: string): PublicJwk;
   /** A certificate for `publicKey`, signed `by` a CA (its PEM certificate and private key). */
   issue(
     facts: CertificateFacts,

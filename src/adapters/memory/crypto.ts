@@ -58,6 +58,12 @@ export function memoryCrypto(random: Random): Crypto {
     async verify(publicKey, bytes, signature) {
       return hex(signWith(readKey("PUBLIC KEY", publicKey), bytes)) === hex(signature);
     },
+    publicJwk(publicKey) {
+      const { algorithm, key } = readKey("PUBLIC KEY", publicKey);
+      return algorithm === "ES256"
+        ? { kty: "EC", crv: "P-256", x: key, y: key }
+        : { kty: "RSA", n: key, e: "AQAB" };
+    },
     async issue(facts, publicKey, by) {
       const issuer = publicOf(by.privateKey);
       const ca = by.certificate === undefined ? undefined : readPem(by.certificate);

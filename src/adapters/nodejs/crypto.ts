@@ -11,7 +11,7 @@ import {
   verify,
   type X509Certificate,
 } from "node:crypto";
-import type { CertificateFacts, Crypto } from "#ports/crypto.ts";
+import type { CertificateFacts, Crypto, PublicJwk } from "#ports/crypto.ts";
 import type { Bytes } from "#ports/stream.ts";
 import {
   type Certificate,
@@ -42,6 +42,7 @@ export const systemCrypto: Crypto = {
     const key = publicKeys(publicKey);
     return verify("sha256", bytes, { key, dsaEncoding: "ieee-p1363" }, signature);
   },
+  publicJwk,
   async issue(facts, publicKey, by) {
     return issueCertificate(facts, publicKey, by, this.secret(serialBytes));
   },
@@ -66,6 +67,14 @@ function generateKey(
     if (algorithm === "ES256") generateKeyPair("ec", { namedCurve: "P-256", ...encoding }, done);
     else generateKeyPair("rsa", { modulusLength: rsaBits, ...encoding }, done);
   });
+}
+
+function publicJwk(publicKey: string): PublicJwk {
+  const { kty, crv, x, y, n, e } = publicKeys(publicKey).export({ format: "jwk" });
+  if (kty === "EC" && crv !== undefined && x !== undefined && y !== undefined)
+    return { kty, crv, x, y };
+  if (kty === "RSA" && n !== undefined && e !== undefined) return { kty, n, e };
+  throw new Error(`a key of type ${kty} signs no tokens`);
 }
 
 const plain = (buffer: Buffer): Bytes =>

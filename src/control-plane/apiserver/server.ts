@@ -39,6 +39,7 @@ import type { FrontProxy } from "./extension-server.ts";
 import { FlowControlObjects } from "./flow-control-objects.ts";
 import { handlerChain } from "./handler-chain.ts";
 import { bodyTooLarge, httpFront } from "./http-front.ts";
+import { IssuerDocuments, issuerPaths } from "./issuer-documents.ts";
 import type { NodeProxy } from "./node-proxy.ts";
 import { ObjectLease } from "./object-lease.ts";
 import { OpenApi } from "./openapi.ts";
@@ -139,6 +140,7 @@ class Server implements ApiServer {
   readonly #openApi: OpenApi;
   readonly #discovery: Discovery;
   readonly #custom: CustomResources | undefined;
+  readonly #issuer: IssuerDocuments | undefined;
   readonly #flowControl: FlowControlObjects | undefined;
   readonly #aggregator: Aggregator | undefined;
   #advertised: string | undefined;
@@ -171,6 +173,7 @@ class Server implements ApiServer {
       registry?.cache.observe(rbac.observer(kind));
     }
     const tokens = this.#tokens(reader);
+    this.#issuer = this.#issuerDocuments(tokens);
     const authenticators: Authenticator[] = [];
     const { frontProxy } = options;
     if (frontProxy !== undefined) authenticators.push(requestHeaders(crypto, clock, frontProxy.ca));
@@ -204,7 +207,7 @@ class Server implements ApiServer {
           tokens === undefined
             ? undefined
             : { tokens, reader, admission, random: random.fork("token ids") },
-        proxy: { proxy: options.nodeProxy, reader },
+        proxy: { proxy: options.nodeProxy, reader, admission },
         aggregator: this.#aggregator,
         components: [...(options.components ?? []), this.#storeComponent()],
         path: (context) => this.#path(context),
@@ -249,6 +252,20 @@ class Server implements ApiServer {
       keys,
       issuer,
       audiences: audiences ?? [issuer],
+    });
+  }
+
+  #issuerDocuments(tokens: ServiceAccountTokens | undefined): IssuerDocuments | undefined {
+    const { serviceAccounts, crypto } = this.#options;
+    if (serviceAccounts === undefined || tokens === undefined) return undefined;
+    const { issuer, keys } = serviceAccounts;
+    const keyId = (key: ServiceAccountKey): string => tokens.keyId(key);
+    return new IssuerDocuments({
+      crypto,
+      issuer,
+      keys,
+      keyId,
+      advertised: () => this.#advertised,
     });
   }
 
@@ -421,6 +438,8 @@ class Server implements ApiServer {
     if (verb !== "get" && verb !== "head") return undefined;
     if (path === "/version" || path === "/version/") return jsonDocument(serverVersion, true);
     if (path === "/") return jsonDocument({ paths: this.#paths() }, true);
+    const published = this.#issuer?.answer(path);
+    if (published !== undefined) return published;
     return health(context, this.#checks()) ?? (await this.#openApi.handle(context));
   }
 
@@ -433,6 +452,7 @@ class Server implements ApiServer {
     return [
       ...this.#discovery.paths(),
       ...healthPaths,
+      ...(this.#issuer === undefined ? [] : issuerPaths),
       "/openapi/v2",
       "/openapi/v3",
       "/version",

@@ -19,6 +19,7 @@ import { deploymentController } from "./deployment.ts";
 import { disruptionController, staleDisruptionController } from "./disruption.ts";
 import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
+import { endpointSliceMirroringController } from "./endpointslice-mirroring.ts";
 import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
 import { ingressStatusController } from "./ingress-status.ts";
@@ -68,6 +69,7 @@ export const controllers: readonly Controller[] = [
   disruptionController,
   staleDisruptionController,
   endpointSliceController,
+  endpointSliceMirroringController,
   endpointsController,
   serviceLoadBalancerController,
   ingressStatusController,

@@ -289,8 +289,8 @@ const checks: Readonly<Record<string, Check>> = {
 
 export const nodeRestriction: AdmissionPlugin = {
   name: "NodeRestriction",
-  handles: ({ user, group, plural }) =>
-    `${group}/${plural}` in checks && nodeOf(user) !== undefined,
+  handles: ({ operation, user, group, plural }) =>
+    operation !== "CONNECT" && `${group}/${plural}` in checks && nodeOf(user) !== undefined,
   admit(request, world) {
     const node = nodeOf(request.user) ?? "";
     if (node === "") {
