@@ -43,7 +43,7 @@ export interface ControlPlaneOptions {
   readonly serviceAccountKey: { readonly privateKey: string; readonly publicKey: string };
   readonly nodeProxy?: NodeProxy;
   /** What the API server shows to extension servers. */
-  readonly frontProxy?: { readonly ca: string; readonly client: Identity };
+  readonly frontProxy?: { readonly ca: string; readonly client: () => Identity };
   /** Adds what only the world outside knows of this process. */
   readonly tellMetrics?: (metrics: Metrics) => void;
   /** Group versions that programs in this process serve. */
@@ -125,8 +125,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
           frontProxy: {
             ca: frontProxy.ca,
             identity: () => ({
-              chain: frontProxy.client.certificate,
-              key: frontProxy.client.privateKey,
+              chain: frontProxy.client().certificate,
+              key: frontProxy.client().privateKey,
             }),
           },
         }),
