@@ -42,7 +42,7 @@ export interface ControlPlaneOptions {
   readonly serviceAccountKey: { readonly privateKey: string; readonly publicKey: string };
   readonly nodeProxy?: NodeProxy;
   /** What the API server shows to extension servers. */
-  readonly frontProxy?: { readonly ca: string; readonly client: Identity };
+  readonly frontProxy?: { readonly ca: string; readonly client: () => Identity };
   /** Group versions that programs in this process serve. */
   readonly delegates?: readonly Delegate[];
   readonly controllers?: Partial<ControllerSettings>;
@@ -120,8 +120,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
           frontProxy: {
             ca: frontProxy.ca,
             identity: () => ({
-              chain: frontProxy.client.certificate,
-              key: frontProxy.client.privateKey,
+              chain: frontProxy.client().certificate,
+              key: frontProxy.client().privateKey,
             }),
           },
         }),

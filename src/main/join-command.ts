@@ -21,6 +21,7 @@ import {
 } from "./allotment.ts";
 import { type Arguments, type Command, readDuration, UsageError } from "./arguments.ts";
 import { askStatus } from "./control.ts";
+import { clusterOf, insideOfNode } from "./further-nodes.ts";
 import type { JoinWish } from "./join-daemon.ts";
 import { isJoined } from "./joined.ts";
 import { startNodeWorker } from "./node-worker.ts";
@@ -156,10 +157,10 @@ async function inBackground(
     const value = given.text(option);
     return value === undefined ? [] : [`--${option}=${value}`];
   });
-  const daemon = startDaemon(
-    [process.execPath, realpathSync(process.argv[1] ?? ""), "join", ...words, "--foreground"],
-    paths.log,
-  );
+  const cluster = clusterOf(allotment);
+  const inside = cluster === undefined ? [] : await insideOfNode(cluster, allotment);
+  const program = [process.execPath, realpathSync(process.argv[1] ?? "")];
+  const daemon = startDaemon([...inside, ...program, "join", ...words, "--foreground"], paths.log);
   const limitMs = readDuration("--timeout", given.text("timeout") ?? "120s");
   let timer: NodeJS.Timeout | undefined;
   let doing = "starting";
