@@ -23,8 +23,10 @@ const readOnly = new Set(["get", "list", "watch", "head", "options"]);
 export class RequestRecord {
   readonly duration: HistogramSeries;
   readonly sli: HistogramSeries;
-  readonly longRunning: GaugeSeries;
-  readonly watchEvents: CounterSeries;
+  readonly #families: Families;
+  readonly #labels: RecordLabels;
+  #longRunning: GaugeSeries | undefined;
+  #watchEvents: CounterSeries | undefined;
   readonly #byCode = new Map<number, CounterSeries>();
   readonly #counted: (code: number) => CounterSeries;
 
@@ -33,9 +35,20 @@ export class RequestRecord {
     const place = [group, version, resource, subresource, scope, component];
     this.duration = families.duration.of([verb, dryRun, ...place]);
     this.sli = families.sli.of([verb, ...place]);
-    this.longRunning = families.longRunning.of([verb, ...place]);
-    this.watchEvents = families.watchEvents.of([group, version, resource]);
+    this.#families = families;
+    this.#labels = labels;
     this.#counted = (code) => families.total.of([verb, dryRun, ...place, String(code)]);
+  }
+
+  get longRunning(): GaugeSeries {
+    const { verb, group, version, resource, subresource, scope, component } = this.#labels;
+    const place = [group, version, resource, subresource, scope, component];
+    return (this.#longRunning ??= this.#families.longRunning.of([verb, ...place]));
+  }
+
+  get watchEvents(): CounterSeries {
+    const { group, version, resource } = this.#labels;
+    return (this.#watchEvents ??= this.#families.watchEvents.of([group, version, resource]));
   }
 
   count(code: number): void {
