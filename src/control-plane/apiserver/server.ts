@@ -4,7 +4,7 @@
  */
 import { rbacGroup } from "#api/rbac/v1/policy-rule.ts";
 import type { ApiResponse, Handler, User } from "#api/request.ts";
-import type { Resource } from "#api/resource.ts";
+import { apiVersionOf, type Resource } from "#api/resource.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
@@ -139,6 +139,11 @@ class Server implements ApiServer {
     const authorizer = anyOf([administrators, nodeAuthorizer(reader, references), rbac]);
     const admission = new Admission([...admissionPlugins, preventEscalation(rbac, authorizer)], {
       reader,
+      kindOf: (apiVersion, kind) => {
+        for (const { resource } of this.#served.values())
+          if (apiVersionOf(resource) === apiVersion && resource.kind === kind) return resource;
+        return undefined;
+      },
       callWebhook: webhookCaller({ proxy: options.nodeProxy, reader, clock }),
       change: (resource, namespace, name, change) =>
         this.#change(resource, namespace, name, change),
