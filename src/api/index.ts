@@ -1,6 +1,8 @@
 /** The built-in kinds that the API server serves, in the order of their groups: one line a kind. */
 
 import { MutatingWebhookConfiguration } from "./admissionregistration/v1/mutatingwebhookconfiguration.ts";
+import { ValidatingAdmissionPolicy } from "./admissionregistration/v1/validatingadmissionpolicy.ts";
+import { ValidatingAdmissionPolicyBinding } from "./admissionregistration/v1/validatingadmissionpolicybinding.ts";
 import { ValidatingWebhookConfiguration } from "./admissionregistration/v1/validatingwebhookconfiguration.ts";
 import { CustomResourceDefinition } from "./apiextensions/v1/customresourcedefinition.ts";
 import { APIService } from "./apiregistration/v1/apiservice.ts";
@@ -97,6 +99,8 @@ export const builtInResources: readonly Resource[] = [
   RuntimeClass,
   PriorityClass,
   MutatingWebhookConfiguration,
+  ValidatingAdmissionPolicy,
+  ValidatingAdmissionPolicyBinding,
   ValidatingWebhookConfiguration,
   CustomResourceDefinition,
   CSIDriver,

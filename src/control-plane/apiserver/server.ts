@@ -7,7 +7,7 @@ import { ComponentStatus } from "#api/core/v1/componentstatus.ts";
 import { flowcontrolGroup } from "#api/flowcontrol/v1/bootstrap.ts";
 import { rbacGroup } from "#api/rbac/v1/policy-rule.ts";
 import type { ApiResponse, Handler, User } from "#api/request.ts";
-import type { Resource } from "#api/resource.ts";
+import { apiVersionOf, type Resource } from "#api/resource.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { Metrics } from "#machinery/metrics.ts";
 import { isStatus } from "#machinery/status-error.ts";
@@ -172,6 +172,11 @@ class Server implements ApiServer {
     const authorizer = anyOf([administrators, nodeAuthorizer(reader, references), rbac]);
     const admission = new Admission([...admissionPlugins, preventEscalation(rbac, authorizer)], {
       reader,
+      kindOf: (apiVersion, kind) => {
+        for (const { resource } of this.#served.values())
+          if (apiVersionOf(resource) === apiVersion && resource.kind === kind) return resource;
+        return undefined;
+      },
       callWebhook: webhookCaller({ proxy: options.nodeProxy, reader, clock }),
       change: (resource, namespace, name, change) =>
         this.#change(resource, namespace, name, change),

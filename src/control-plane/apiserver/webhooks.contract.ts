@@ -196,6 +196,15 @@ export function webhooksContract(how: string, transport: Transport): void {
       );
     });
 
+    test("conditions say which writes are asked about", async () => {
+      const { call, register } = await start(() => ({ allowed: false }));
+      await register("Validating", {
+        matchConditions: [{ name: "b", expression: "object.metadata.name == 'b'" }],
+      });
+      expect((await call("POST", configMaps, configMap("a"))).status).toBe(201);
+      expect((await call("POST", configMaps, configMap("b"))).status).toBe(400);
+    });
+
     test("bad configurations are refused", async () => {
       const { call } = await start(() => ({ allowed: true }));
       const bad = configuration("ValidatingWebhookConfiguration", {
@@ -203,7 +212,7 @@ export function webhooksContract(how: string, transport: Transport): void {
         sideEffects: "Some",
         clientConfig: { url: "http://example.com/?a=b" },
         rules: [{ operations: ["CREATE", "*"], apiGroups: [], apiVersions: [""], resources: [] }],
-        matchConditions: [{ name: "a", expression: "true" }],
+        matchConditions: [{ name: "a", expression: "1" }],
       });
       expect(refusal(await call("POST", `${root}/validatingwebhookconfigurations`, bad))[1]).toBe(
         'ValidatingWebhookConfiguration.admissionregistration.k8s.io "hooks" is invalid: [' +
@@ -215,7 +224,7 @@ export function webhooksContract(how: string, transport: Transport): void {
           'webhooks[0].sideEffects: Unsupported value: "Some": supported values: "None", "NoneOnDryRun", ' +
           "webhooks[0].clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path], " +
           'webhooks[0].clientConfig.url: Invalid value: "a=b": query parameters are not permitted in the URL, ' +
-          "webhooks[0].matchConditions: Forbidden: this server does not evaluate CEL expressions; narrow the webhook by rules and selectors instead]",
+          'webhooks[0].matchConditions[0].expression: Invalid value: "1": must evaluate to bool but got int]',
       );
     });
   });

@@ -69,7 +69,7 @@ export interface Resolved {
 }
 
 /** "a.b.c"; undefined for what is no plain chain of names. */
-function chainOf(expr: Expr): string | undefined {
+export function chainOf(expr: Expr): string | undefined {
   if (expr.kind === "ident") return expr.name;
   if (expr.kind !== "select" || expr.test) return undefined;
   const head = chainOf(expr.operand);
@@ -173,6 +173,9 @@ class Checker {
 
   #select(expr: Select): Type {
     const chain = chainOf(expr);
+    // A variable may have dots in its name.
+    const whole = chain === undefined || expr.test ? undefined : this.#variable(chain);
+    if (whole !== undefined) return whole;
     if (chain !== undefined && !expr.test && !this.#rootIsVariable(expr)) {
       const type = this.#typeValue(expr, chain);
       if (type !== undefined) return type;

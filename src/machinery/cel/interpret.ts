@@ -4,7 +4,7 @@
  */
 
 import type { Call, Comprehension, Expr, ListExpr, MapExpr, StructExpr } from "./ast.ts";
-import type { Checked, Resolved } from "./checker.ts";
+import { type Checked, chainOf, type Resolved } from "./checker.ts";
 import type { Environment, Overload } from "./environment.ts";
 import { callCost } from "./run-cost.ts";
 import { isDyn, type Type } from "./type.ts";
@@ -132,6 +132,9 @@ class Planner {
       case "ident":
         return this.#ident(expr.name);
       case "select": {
+        const chain = expr.test ? undefined : chainOf(expr);
+        if (chain !== undefined && this.#environment.variables.has(chain))
+          return this.#ident(chain);
         const operand = this.plan(expr.operand);
         return expr.test ? this.#presence(operand, expr.field) : field(operand, expr.field);
       }
@@ -478,7 +481,9 @@ function decideAll(loop: Loop, test: Code, stopsAt: boolean): Code {
 
 export interface Program {
   readonly type: Type;
-  /** The environment's variables that it names. */
+  /** The environment's variables, in the order in which run() takes their values. */
+  readonly inputs: readonly string[];
+  /** Those of them that it names. */
   readonly variables: ReadonlySet<string>;
   readonly checked: Checked;
   /** `values` in the order of the environment's variables; throws CelError or CostExceeded. */
@@ -494,6 +499,7 @@ export function program(checked: Checked, environment: Environment): Program {
   const size = planner.slots;
   return {
     type: checked.types.get(checked.expr) ?? checked.type,
+    inputs: [...environment.variables.keys()],
     variables: checked.variables,
     checked,
     run(values, costMax) {

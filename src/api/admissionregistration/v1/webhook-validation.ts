@@ -1,11 +1,5 @@
 /** What webhooks of admission must be like, and their defaults; both kinds of configuration share them. Wording is upstream's. */
-import {
-  type FieldError,
-  forbidden,
-  invalid,
-  notSupported,
-  required,
-} from "#machinery/field-error.ts";
+import { type FieldError, invalid, notSupported, required } from "#machinery/field-error.ts";
 import { validateLabelSelector } from "#machinery/selector.ts";
 import {
   isDns1035Label,
@@ -20,6 +14,8 @@ import type {
   ValidatingWebhook,
   WebhookClientConfig,
 } from "../../generated/admissionregistration/v1.ts";
+
+import { validateMatchConditions } from "./admission-expressions.ts";
 
 export type Webhook = ValidatingWebhook & Pick<MutatingWebhook, "reinvocationPolicy">;
 
@@ -70,7 +66,7 @@ function validateResources(resources: readonly string[], path: string): FieldErr
 
 const operations = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 
-function validateRule(rule: RuleWithOperations, path: string): FieldError[] {
+export function validateRule(rule: RuleWithOperations, path: string): FieldError[] {
   const errors: FieldError[] = [];
   const list = (field: "operations" | "apiGroups" | "apiVersions", what: string): void => {
     const values: readonly string[] = rule[field] ?? [];
@@ -180,11 +176,9 @@ function validateHook(hook: Webhook, path: string, mutating: boolean): FieldErro
     errors.push(...oneOf(at, hook.reinvocationPolicy, ["IfNeeded", "Never"]));
   }
   errors.push(...validateClient(hook.clientConfig, `${path}.clientConfig`));
-  if ((hook.matchConditions ?? []).length > 0) {
-    const why =
-      "this server does not evaluate CEL expressions; narrow the webhook by rules and selectors instead";
-    errors.push(forbidden(`${path}.matchConditions`, why));
-  }
+  const conditions = `${path}.matchConditions`;
+  const scope = { params: false, authorizer: true };
+  errors.push(...validateMatchConditions(hook.matchConditions ?? [], conditions, scope));
   return errors;
 }
 

@@ -44,6 +44,11 @@ export interface AdmissionWorld {
     change: (object: ApiObject) => void,
   ) => Promise<void>;
   readonly callWebhook: CallWebhook;
+  /** The resource of a kind that is served: "v1" and "ConfigMap" give configmaps. */
+  readonly kindOf: (
+    apiVersion: string,
+    kind: string,
+  ) => (ResourceRef & { readonly namespaced: boolean }) | undefined;
   readonly clock: Clock;
   readonly random: Random;
   /** For plugins that ask whether the user may do something besides the write itself. */

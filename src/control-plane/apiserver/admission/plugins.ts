@@ -16,6 +16,7 @@ import { persistentVolumeClaimResize } from "./persistent-volume-claim-resize.ts
 import { podCertificateRequests } from "./pod-certificates.ts";
 import { podResizeValidator } from "./pod-resize-validator.ts";
 import { podSecurity } from "./pod-security.ts";
+import { validatingPolicies } from "./policies.ts";
 import { priority } from "./priority.ts";
 import { resourceQuota } from "./resource-quota.ts";
 import { runtimeClass } from "./runtime-class.ts";
@@ -45,6 +46,7 @@ export const admissionPlugins: readonly AdmissionPlugin[] = [
   defaultIngressClass,
   podResizeValidator,
   mutatingWebhooks,
+  validatingPolicies,
   validatingWebhooks,
   resourceQuota,
 ];

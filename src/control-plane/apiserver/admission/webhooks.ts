@@ -6,7 +6,6 @@
 import { reviewVersions, type Webhook } from "#api/admissionregistration/v1/webhook-validation.ts";
 import type {
   MutatingWebhookConfiguration,
-  RuleWithOperations,
   ValidatingWebhookConfiguration,
 } from "#api/generated/admissionregistration/v1.ts";
 import { decodeBase64 } from "#machinery/base64.ts";
@@ -14,60 +13,16 @@ import { DecodeError, parseJson } from "#machinery/decode.ts";
 import { uuid } from "#machinery/names.ts";
 import { cloneJson, equalObjects, isObject, type JsonObject } from "#machinery/object.ts";
 import { jsonPatch, PatchError } from "#machinery/patch.ts";
-import { compileLabelSelector, type LabelSelector } from "#machinery/selector.ts";
 import { internalError, type Status, StatusError } from "#machinery/status-error.ts";
 import type { Reader } from "../reader.ts";
 import type { AdmissionPlugin, AdmissionRequest, AdmissionWorld } from "./admission.ts";
+import { hookConditionsHold } from "./expressions.ts";
+import { matchesRule, matchesSelectors } from "./matching.ts";
 
 const group = "admissionregistration.k8s.io";
-const namespaces = { group: "", plural: "namespaces" };
 
 /** Nobody may lock himself out of the configurations themselves. */
 const isExempt = (request: AdmissionRequest): boolean => request.group === group;
-
-function matchesResource(pattern: string, plural: string, subresource: string): boolean {
-  const slash = pattern.indexOf("/");
-  const resource = slash === -1 ? pattern : pattern.slice(0, slash);
-  const sub = slash === -1 ? "" : pattern.slice(slash + 1);
-  return (resource === "*" || resource === plural) && (sub === "*" || sub === subresource);
-}
-
-function matchesRule(rule: RuleWithOperations, request: AdmissionRequest): boolean {
-  const has = (list: readonly string[] | undefined, value: string): boolean =>
-    (list ?? []).some((one) => one === "*" || one === value);
-  const { scope = "*" } = rule;
-  const isNamespaced = request.namespace !== "";
-  return (
-    has(rule.operations, request.operation) &&
-    has(rule.apiGroups, request.group) &&
-    has(rule.apiVersions, request.version) &&
-    (scope === "*" || (scope === "Namespaced") === isNamespaced) &&
-    (rule.resources ?? []).some((one) => matchesResource(one, request.plural, request.subresource))
-  );
-}
-
-const isEmpty = (selector: LabelSelector | undefined): boolean =>
-  selector === undefined ||
-  (Object.keys(selector.matchLabels ?? {}).length === 0 &&
-    (selector.matchExpressions ?? []).length === 0);
-
-function matchesSelectors(hook: Webhook, request: AdmissionRequest, reader: Reader): boolean {
-  const { namespaceSelector, objectSelector } = hook;
-  if (!isEmpty(namespaceSelector)) {
-    const isNamespace = request.group === "" && request.plural === "namespaces";
-    const space = isNamespace
-      ? (request.object ?? request.oldObject)
-      : reader.get(namespaces, "", request.namespace);
-    const counts = isNamespace || request.namespace !== "";
-    if (counts && !compileLabelSelector(namespaceSelector)(space?.metadata.labels)) return false;
-  }
-  if (isEmpty(objectSelector)) return true;
-  const matches = compileLabelSelector(objectSelector);
-  return [request.object, request.oldObject].some(
-    // The options of what connects have no metadata, and no labels.
-    (one) => one?.metadata !== undefined && matches(one.metadata.labels),
-  );
-}
 
 const isMeant = (hook: Webhook, request: AdmissionRequest, reader: Reader): boolean =>
   (hook.rules ?? []).some((rule) => matchesRule(rule, request)) &&
@@ -171,6 +126,7 @@ async function answerOf(
   request: AdmissionRequest,
   world: AdmissionWorld,
 ): Promise<JsonObject | undefined> {
+  if (!hookConditionsHold(hook, request, world)) return undefined;
   let response: JsonObject;
   try {
     response = await ask(hook, request, world);

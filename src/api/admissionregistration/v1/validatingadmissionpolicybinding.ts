@@ -1,0 +1,30 @@
+/** ValidatingAdmissionPolicyBinding: where a policy holds, with which parameters, and what becomes of what breaks it. */
+import type { ValidatingAdmissionPolicyBinding as ValidatingAdmissionPolicyBindingObject } from "../../generated/admissionregistration/v1.ts";
+import { ageColumn } from "../../printer-columns.ts";
+import { defineResource } from "../../resource.ts";
+import { setMatchDefaults, validateBinding } from "./policy-validation.ts";
+
+export type ValidatingAdmissionPolicyBinding = ValidatingAdmissionPolicyBindingObject;
+
+function paramRefOf({ spec }: ValidatingAdmissionPolicyBinding): string {
+  const { paramRef } = spec;
+  if (paramRef === undefined) return "<unset>";
+  const { name = "", namespace = "" } = paramRef;
+  return name === "" ? "<selector>" : `${namespace === "" ? "*" : namespace}/${name}`;
+}
+
+export const ValidatingAdmissionPolicyBinding = defineResource<ValidatingAdmissionPolicyBinding>({
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  plural: "validatingadmissionpolicybindings",
+  printerColumns: [
+    { name: "PolicyName", type: "string", value: ({ spec }) => spec.policyName ?? "" },
+    { name: "ParamRef", type: "string", value: paramRefOf },
+    ageColumn,
+  ],
+  strategy: {
+    tracksGeneration: true,
+    defaults: ({ spec }) => setMatchDefaults(spec.matchResources),
+    validate: validateBinding,
+  },
+});
