@@ -73,5 +73,5 @@ export function startArguments(folder: string): string[] {
 }
 
 /** For folders that have one. */
-export const dockerfileNotRead =
+const dockerfileNotRead =
   "A Dockerfile is not read here: build with it where Docker is (docker build, docker save) and bring the archive with wherry image load.";
