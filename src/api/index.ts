@@ -13,6 +13,7 @@ import { CronJob } from "./batch/v1/cronjob.ts";
 import { Job } from "./batch/v1/job.ts";
 import { CertificateSigningRequest } from "./certificates/v1/certificatesigningrequest.ts";
 import { ClusterTrustBundle } from "./certificates/v1/clustertrustbundle.ts";
+import { PodCertificateRequest } from "./certificates/v1/podcertificaterequest.ts";
 import { Lease } from "./coordination/v1/lease.ts";
 import { ConfigMap } from "./core/v1/configmap.ts";
 import { Endpoints } from "./core/v1/endpoints.ts";
@@ -80,6 +81,7 @@ export const builtInResources: readonly Resource[] = [
   EventsEvent,
   CertificateSigningRequest,
   ClusterTrustBundle,
+  PodCertificateRequest,
   Lease,
   EndpointSlice,
   Ingress,

@@ -109,6 +109,29 @@ export function cryptoContract(name: string, make: () => CryptoWorld): void {
     expect(crypto.readCertificate(ca.certificate).uses).toEqual(["ca"]);
   });
 
+  const keyTypes = [
+    "RSA3072",
+    "RSA4096",
+    "ECDSAP256",
+    "ECDSAP384",
+    "ECDSAP521",
+    "ED25519",
+  ] as const;
+  for (const type of keyTypes) {
+    test(`${name}: an ${type} key asks for a certificate, and gets one for itself`, async () => {
+      const { crypto } = make();
+      const ca = await authority(crypto);
+      const key = await crypto.generateKey(type);
+      const request = await crypto.request({ user: "", groups: [], names: [] }, key);
+      const read = crypto.readRequest(request);
+      if ("refused" in read) throw new Error(read.refused);
+      expect(read).toMatchObject({ user: "", groups: [], dnsNames: [], keyType: type });
+      const pem = await crypto.issue(facts({}), read.publicKey, ca);
+      expect(crypto.publicKeyOf(pem)).toBe(read.publicKey);
+      expect(crypto.publicKeyOf(ca.certificate)).not.toBe(read.publicKey);
+    });
+  }
+
   test(`${name}: the CA's key must be the CA's`, async () => {
     const { crypto } = make();
     const ca = await authority(crypto);

@@ -34,7 +34,7 @@ not run yet. The first run compiles the suite, which takes many minutes.
   --limit MINUTES   a spec that takes longer is interrupted and has failed (20)
   --not-passed      of the chosen ones only those whose record is not "passed"
   --build           build the programs and images, and stop
-  --nodes N         how many nodes the cluster has (1)
+  --nodes N         how many nodes the cluster has (2)
   --name NAME       the cluster's name (conformance)
   --keep            leave the cluster running at the end, and use the one that runs
   --table           print the table of the record and stop
@@ -150,7 +150,7 @@ async function main(): Promise<number> {
       limit: { type: "string", default: "20" },
       "not-passed": { type: "boolean", default: false },
       build: { type: "boolean", default: false },
-      nodes: { type: "string", default: "1" },
+      nodes: { type: "string", default: "2" },
       name: { type: "string", default: "conformance" },
       keep: { type: "boolean", default: false },
       table: { type: "boolean", default: false },

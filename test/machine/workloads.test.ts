@@ -81,7 +81,9 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "workloads", () => {
     const version = (pod: string) => read(`pod ${pod}`, "{.spec.containers[0].env[0].value}");
     expect([await version("db-0"), await version("db-1")]).toEqual(["", "2"]);
     const changed = await refusedManifest(statefulSet("podManagementPolicy: Parallel"));
-    expect(changed).toContain("updates to statefulset spec for fields other than 'replicas'");
+    expect(changed).toContain(
+      'spec.podManagementPolicy: Invalid value: "Parallel": field is immutable',
+    );
     await cluster.ok("delete", "statefulset/db", "service/db");
     await cluster.ok("delete", "pvc", "--all");
   }, 180_000);
@@ -124,9 +126,9 @@ spec:
     );
     await cluster.apply(job("short", "ttlSecondsAfterFinished: 0", "true"));
     await cluster.ok("wait", "job/short", "--for=delete", "--timeout=60s");
-    expect(await refusedManifest(job("bad", "completionMode: Indexed", "true"))).toContain(
-      "spec.completions: Required value: when completion mode is Indexed",
-    );
+    expect(
+      await refusedManifest(job("bad", "completionMode: Indexed\n  parallelism: 1", "true")),
+    ).toContain("spec.completions: Required value: when completion mode is Indexed");
   }, 180_000);
 
   test("CronJob: a run by hand, suspended, and a schedule that is none", async () => {

@@ -19,7 +19,6 @@ const notServed: Readonly<Record<string, string>> = {
   "admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings": later,
   "admissionregistration.k8s.io/v1/validatingadmissionpolicies": later,
   "admissionregistration.k8s.io/v1/validatingadmissionpolicybindings": later,
-  "certificates.k8s.io/v1/podcertificaterequests": "no signer of ours issues certificates to pods",
   "resource.k8s.io/v1/deviceclasses": devices,
   "resource.k8s.io/v1/devicetaintrules": devices,
   "resource.k8s.io/v1/resourceclaims": devices,

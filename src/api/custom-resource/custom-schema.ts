@@ -159,8 +159,8 @@ export function customSchema(
 }
 
 const apiVersionText =
-  "The version of the schema by which this object is written, as group/version. Servers may refuse versions they do not know.";
-const kindText = "The kind of this object, in CamelCase. It cannot be changed.";
+  "APIVersion defines the version of the schema by which this object is written, as group/version. Servers may refuse versions they do not know.";
+const kindText = "Kind is what this object is, in CamelCase. It cannot be changed.";
 
 function openApiOf(props: Props, dialect: "v2" | "v3"): JsonObject {
   // Upstream: kubectl takes what v2 does not list for unknown, so that an open kind lists nothing.
@@ -178,7 +178,11 @@ function openApiOf(props: Props, dialect: "v2" | "v3"): JsonObject {
     properties: {
       apiVersion: { description: apiVersionText, type: "string" },
       kind: { description: kindText, type: "string" },
-      metadata: { description: "What every object carries: its name, labels, owners …", ...ref },
+      metadata: {
+        description:
+          "Standard object's metadata: its name, labels, owners and what the server notes about it.",
+        ...ref,
+      },
       ...Object.fromEntries(Object.entries(own).filter(([name]) => !typeMetaFields.has(name))),
     },
   };

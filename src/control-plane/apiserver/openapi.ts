@@ -13,6 +13,7 @@ import type { Bytes } from "#ports/stream.ts";
 import type { ChainContext } from "./chain.ts";
 import type { AggregatedVersion, Discovery, ServedFacts } from "./discovery.ts";
 import { acceptClauses } from "./media-type.ts";
+import { metaDescriptions } from "./meta-descriptions.ts";
 import { encodeJson } from "./object-codec.ts";
 import { resourcePaths } from "./openapi-paths.ts";
 import { openApiProtobuf } from "./openapi-protobuf.ts";
@@ -143,7 +144,9 @@ class Schemas {
     const properties: Json = {};
     const required: string[] = [];
     for (const field of schema.fields.values()) {
-      properties[field.name] = fieldJson(field, this.#dialect, this.add);
+      const description = schema.name === objectMeta ? metaDescriptions[field.name] : undefined;
+      const json = fieldJson(field, this.#dialect, this.add);
+      properties[field.name] = description === undefined ? json : { description, ...json };
       if (field.required) required.push(field.name);
     }
     return {

@@ -29,6 +29,7 @@ import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
 import { persistentVolumeBinder } from "./persistent-volume-binder.ts";
 import { persistentVolumeClaimBinder } from "./persistent-volume-claim-binder.ts";
+import { podCertificateCleaner } from "./pod-certificate-cleaner.ts";
 import { podGcController } from "./pod-gc.ts";
 import { replicaSetController } from "./replicaset.ts";
 import { replicationController } from "./replicationcontroller.ts";
@@ -54,6 +55,7 @@ export const controllers: readonly Controller[] = [
   clusterRoleAggregationController,
   certificateController,
   tokenCleanerController,
+  podCertificateCleaner,
   namespaceController,
   nodeIpamController,
   nodeLifecycleController,

@@ -40,7 +40,7 @@ export function readRequestOf(
 }
 
 /** The right on the signer itself, or on all signers of its domain. */
-function mayOnSigner(
+export function mayOnSigner(
   { user }: AdmissionRequest,
   { authorizer }: AdmissionWorld,
   verb: "approve" | "attest" | "sign",

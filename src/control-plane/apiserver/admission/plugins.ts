@@ -13,6 +13,7 @@ import { limitRanger } from "./limit-ranger.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { nodeRestriction } from "./node-restriction.ts";
 import { persistentVolumeClaimResize } from "./persistent-volume-claim-resize.ts";
+import { podCertificateRequests } from "./pod-certificates.ts";
 import { podResizeValidator } from "./pod-resize-validator.ts";
 import { podSecurity } from "./pod-security.ts";
 import { priority } from "./priority.ts";
@@ -36,6 +37,7 @@ export const admissionPlugins: readonly AdmissionPlugin[] = [
   certificateSigning,
   clusterTrustBundleAttest,
   certificateSubjectRestriction,
+  podCertificateRequests,
   defaultStorageClass,
   storageObjectInUseProtection,
   persistentVolumeClaimResize,

@@ -1,4 +1,4 @@
-/** projected: several sources in one directory: Secrets, ConfigMaps, the downward API, ServiceAccount tokens, trust bundles. */
+/** projected: several sources in one directory: Secrets, ConfigMaps, the downward API, ServiceAccount tokens, trust bundles, certificates. */
 import type { ClusterTrustBundleProjection, VolumeProjection } from "#api/generated/core/v1.ts";
 import type { NodePod } from "../pod-spec.ts";
 import type { ProjectedFile } from "./atomic-writer.ts";
@@ -37,11 +37,13 @@ interface Projected {
 async function project(
   input: VolumeInput,
   source: VolumeProjection,
+  index: number,
   mode: number,
 ): Promise<Projected> {
-  const { pod } = input;
+  const { pod, volume } = input;
   const { namespace } = pod.metadata;
-  const { configMap, secret, downwardAPI, serviceAccountToken, clusterTrustBundle } = source;
+  const { configMap, secret, downwardAPI, serviceAccountToken } = source;
+  const { clusterTrustBundle, podCertificate } = source;
   if (configMap !== undefined) {
     const { name = "", items, optional = false } = configMap;
     const payload = await input.configMap(namespace, name);
@@ -72,6 +74,24 @@ async function project(
     const file = ownedFile(pod, new TextEncoder().encode(pem ?? ""), mode);
     return { files: new Map([[path, file]]) };
   }
+  if (podCertificate !== undefined) {
+    const { key, chain, refreshAtMs } = await input.podCertificate(
+      pod,
+      volume.name,
+      index,
+      podCertificate,
+    );
+    const { credentialBundlePath = "", keyPath = "", certificateChainPath = "" } = podCertificate;
+    const texts = [
+      [credentialBundlePath, key + chain],
+      [keyPath, key],
+      [certificateChainPath, chain],
+    ] as const;
+    const files = texts
+      .filter(([path]) => path !== "")
+      .map(([path, text]) => [path, ownedFile(pod, new TextEncoder().encode(text), mode)] as const);
+    return { files: new Map(files), refreshAtMs };
+  }
   throw new VolumeError("a source of the projected volume is of a kind that this node lacks");
 }
 
@@ -84,8 +104,8 @@ export const projected: VolumePlugin = {
     const mode = input.volume.projected?.defaultMode ?? defaultMode;
     const files = new Map<string, ProjectedFile>();
     let refreshAtMs: number | undefined;
-    for (const source of input.volume.projected?.sources ?? []) {
-      const part = await project(input, source, mode);
+    for (const [index, source] of (input.volume.projected?.sources ?? []).entries()) {
+      const part = await project(input, source, index, mode);
       for (const [path, file] of part.files) files.set(path, file);
       if (part.refreshAtMs !== undefined) {
         refreshAtMs = Math.min(refreshAtMs ?? part.refreshAtMs, part.refreshAtMs);

@@ -9,10 +9,10 @@ import {
   notSupported,
   required,
 } from "#machinery/field-error.ts";
-import { validateAnnotations } from "#machinery/meta-validation.ts";
 import { validateLabelSelector } from "#machinery/selector.ts";
 import { isDns1123Subdomain } from "#machinery/validation.ts";
 import { validateSignerName } from "../../../certificates/v1/signer-name.ts";
+import { validateUserAnnotations } from "../../../certificates/v1/user-annotations.ts";
 import type {
   ClusterTrustBundleProjection,
   DownwardAPIVolumeFile,
@@ -124,7 +124,7 @@ function validateCertificate(source: PodCertificateProjection, path: string): Fi
   const { signerName = "", keyType = "", maxExpirationSeconds } = source;
   const errors = validateSignerName(signerName, `${path}.signerName`);
   if (source.userAnnotations !== undefined) {
-    errors.push(...validateAnnotations(source.userAnnotations, `${path}.userAnnotations`));
+    errors.push(...validateUserAnnotations(source.userAnnotations, `${path}.userAnnotations`));
   }
   errors.push(...userId(`${path}.user`, source.user));
   if (!keyTypes.includes(keyType)) errors.push(notSupported(`${path}.keyType`, keyType, keyTypes));
