@@ -45,8 +45,6 @@ async function room(on: World): Promise<number> {
   return Math.min(...items.map((node) => toMilli(node.status.allocatable?.["cpu"] ?? "0")));
 }
 const get = (on: World, name: string) => on.client.get(Pod, { namespace, name });
-const placed = (on: World, name: string) =>
-  on.until(async () => Boolean((await get(on, name)).spec.nodeName), 120_000);
 const running = (on: World, name: string) =>
   on.until(async () => (await get(on, name)).status.phase === "Running", 120_000);
 async function said(on: World, reason: string): Promise<string[]> {
@@ -116,8 +114,8 @@ test("Pods that keep apart do not share a node, and one that wants company finds
 `;
   await on.apply(pod("loner-a", 10, terms("podAntiAffinity", "loner")));
   await on.apply(pod("loner-b", 10, terms("podAntiAffinity", "loner")));
-  await placed(on, "loner-a");
-  await placed(on, "loner-b");
+  await running(on, "loner-a");
+  await running(on, "loner-b");
   const [a, b] = [await on.run(get(on, "loner-a")), await on.run(get(on, "loner-b"))];
   expect(a.spec.nodeName).not.toBe(b.spec.nodeName);
   await on.apply(pod("loner-c", 10, terms("podAntiAffinity", "loner")));
@@ -132,7 +130,8 @@ test("Pods that keep apart do not share a node, and one that wants company finds
   );
   await on.apply(pod("follower", 10, terms("podAffinity", "star")));
   await on.apply(pod("star", 10));
-  await placed(on, "follower");
+  await running(on, "star");
+  await running(on, "follower");
   const [star, follower] = [await on.run(get(on, "star")), await on.run(get(on, "follower"))];
   expect(follower.spec.nodeName).toBe(star.spec.nodeName);
   // When one of them goes, the third has a place.

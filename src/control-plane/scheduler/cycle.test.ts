@@ -200,5 +200,7 @@ test("init containers, sidecars and overhead count at their peak", () => {
 });
 
 test("in large clusters only a share of the nodes is tried", () => {
-  expect([50, 100, 1000, 5000, 15000].map((nodes) => feasibleEnough(nodes))).toEqual([50, 100, 420, 500, 750]);
+  expect([50, 100, 1000, 5000, 15000].map((nodes) => feasibleEnough(nodes))).toEqual([
+    50, 100, 420, 500, 750,
+  ]);
 });

@@ -27,7 +27,7 @@ export type Decision =
       /** As the FailedScheduling event says it. */
       readonly message: string;
       readonly rejectedBy: ReadonlySet<string>;
-      readonly then: Omit<PostFilterResult, "message">;
+      readonly outcome: Omit<PostFilterResult, "message">;
     };
 
 /** What the nodes say of a Pod. */
@@ -79,7 +79,7 @@ export function decide(
   if (view.nodes.length === 0) {
     const message = "no nodes available to schedule pods";
     const rejectedBy = new Set(profile.plugins.map(({ plugin }) => plugin.name));
-    return { fits: false, message, rejectedBy, then: { nominate: "", victims: [] } };
+    return { fits: false, message, rejectedBy, outcome: { nominate: "", victims: [] } };
   }
   const finding = findNodes(profile, pod, view, from);
   const { feasible, tried } = finding;
@@ -238,11 +238,11 @@ function giveUp(
   };
   const draw = () => random.uint32();
   const messages: string[] = [];
-  let then: Omit<PostFilterResult, "message"> = { nominate: undefined, victims: [] };
+  let outcome: Omit<PostFilterResult, "message"> = { nominate: undefined, victims: [] };
   for (const { plugin } of profile.plugins) {
     const result = plugin.postFilter?.({ pod, rejections, view, draw, trial });
     if (result === undefined) continue;
-    if (result.nominate !== undefined) then = result;
+    if (result.nominate !== undefined) outcome = result;
     if (result.nominate) messages.length = 0;
     messages.push(result.message);
     if (result.nominate) break;
@@ -252,7 +252,7 @@ function giveUp(
       ? formatReasons(view.nodes.length, countReasons(finding, view.nodes.length))
       : `0/${view.nodes.length} nodes are available: ${refused.reasons.join(", ")}.`;
   const message = [why, messages.join(", ")].filter((part) => part !== "").join(" ");
-  return { fits: false, message, rejectedBy, then };
+  return { fits: false, message, rejectedBy, outcome };
 }
 
 function countReasons(

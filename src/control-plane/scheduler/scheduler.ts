@@ -305,9 +305,9 @@ class Loop implements Scheduler {
   }
 
   /** It waits; if Pods are to make room for it, until they are told so. */
-  #reject(queued: QueuedPod, { message, rejectedBy, then }: Decision & { fits: false }): void {
+  #reject(queued: QueuedPod, { message, rejectedBy, outcome }: Decision & { fits: false }): void {
     const { info } = queued;
-    const { nominate, victims } = then;
+    const { nominate, victims } = outcome;
     if (nominate === "") this.#nominations.delete(info.uid);
     if (!nominate) this.#queue.reject(queued, rejectedBy);
     else {
@@ -328,13 +328,13 @@ class Loop implements Scheduler {
   ): Promise<void> {
     const { client, clock, log } = this.#options;
     const { info } = queued;
-    let failure: unknown;
+    let failure: string | undefined;
     for (const other of outranked) this.#nominations.delete(other.uid);
     try {
       const recorder = this.#recorder(info.pod);
       await makeRoom({ client, clock, recorder }, info, nodeName, victims, outranked);
     } catch (error) {
-      failure = error;
+      failure = error instanceof Error ? error.message : String(error);
     }
     for (const other of outranked) this.#queue.wake(other.uid);
     // It may have changed, or be gone, since.
@@ -345,7 +345,7 @@ class Loop implements Scheduler {
       log.write("warn", "no room could be made for a Pod, which will be tried again", {
         pod: info.key,
         node: nodeName,
-        error: failure instanceof Error ? failure.message : String(failure),
+        error: failure,
       });
       this.#queue.retry(queued);
       return;

@@ -8,7 +8,7 @@ import { Nominations } from "#control-plane/scheduler/nominations.ts";
 import type { Rejection, SchedulerView } from "#control-plane/scheduler/plugin.ts";
 import { podInfoOf } from "#control-plane/scheduler/pod-info.ts";
 import { defaultProfile } from "#control-plane/scheduler/profile.ts";
-import type { ApiObject, Stored } from "#machinery/meta.ts";
+import type { ApiObject } from "#machinery/meta.ts";
 import type { Cluster } from "./clusters.ts";
 
 export interface Answer {
@@ -68,7 +68,7 @@ function scoresOf(cluster: Cluster, view: SchedulerView, feasible: readonly stri
 
 export function answerOf(cluster: Cluster): Answer {
   const view = viewOf(cluster);
-  const info = podInfoOf(cluster.pod as Stored<typeof cluster.pod>);
+  const info = podInfoOf(cluster.pod);
   // Who is nominated is asked first; here all are asked.
   const anywhere = { ...view, nominationOf: () => undefined };
   const { feasible, rejections, refused } = findNodes(defaultProfile, info, anywhere, 0);
@@ -81,7 +81,7 @@ export function answerOf(cluster: Cluster): Answer {
   if (names.length > 0) return tidy({ ...said, scores: scoresOf(cluster, view, names) });
   const decision = decide(defaultProfile, info, view, seededRandom(1), 0);
   if (decision.fits) throw new Error(`${cluster.id} fits nowhere and somewhere`);
-  const { nominate, victims } = decision.then;
+  const { nominate, victims } = decision.outcome;
   return tidy({
     ...said,
     ...(refused === undefined ? {} : { preFilter: words(refused) }),

@@ -168,8 +168,7 @@ function wantsChange(pod: PodInfo, event: ClusterEvent): boolean {
       return true;
     case "nodeUpdated":
       return !equalObjects(event.node.metadata.labels, event.old.metadata.labels);
-    case "nodeRemoved":
-    case "storageChanged":
+    default:
       return false;
   }
 }

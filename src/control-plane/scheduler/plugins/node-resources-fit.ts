@@ -31,14 +31,8 @@ export interface NodeResourcesFitArgs {
 }
 
 function scoreOf({ scoringStrategy: { type, shape } }: NodeResourcesFitArgs): ResourceScore {
-  switch (type) {
-    case "LeastAllocated":
-      return leastAllocated;
-    case "MostAllocated":
-      return mostAllocated;
-    case "RequestedToCapacityRatio":
-      return requestedToCapacityRatio(shape);
-  }
+  if (type === "MostAllocated") return mostAllocated;
+  return type === "LeastAllocated" ? leastAllocated : requestedToCapacityRatio(shape);
 }
 
 /** On an otherwise empty node. */

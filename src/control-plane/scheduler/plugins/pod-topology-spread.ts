@@ -260,7 +260,7 @@ function wantsChange(
       return counts(event.pod) !== counts(event.old);
     case "podRemoved":
       return counts(event.old);
-    case "storageChanged":
+    default:
       return false;
   }
 }
