@@ -1,6 +1,6 @@
 /** How docs/story is read by the test that runs it. */
 import { expect, test } from "vitest";
-import { isLook, prints, stepsOf } from "./machine/story-page.ts";
+import { clusterOf, isLook, prints, stepsOf } from "./machine/story-page.ts";
 
 test("a page's console blocks are its steps", () => {
   const page = "# A\n```yaml\n$ no\n```\n```console\n$ one\nout\n$ two\n```\n";
@@ -8,6 +8,16 @@ test("a page's console blocks are its steps", () => {
     { command: "one", expected: ["out"], line: 6 },
     { command: "two", expected: [], line: 8 },
   ]);
+});
+
+test("a page says which cluster it needs", () => {
+  expect(clusterOf("# A\n```\nnpx wherry up --name a --nodes 3\n```\n")).toEqual([
+    "--name",
+    "a",
+    "--nodes",
+    "3",
+  ]);
+  expect(clusterOf("# A\nany `npx wherry up` will do\n")).toBeUndefined();
 });
 
 test("dots stand for what is not told, and for nothing else", () => {

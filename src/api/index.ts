@@ -3,6 +3,7 @@
 import { MutatingWebhookConfiguration } from "./admissionregistration/v1/mutatingwebhookconfiguration.ts";
 import { ValidatingWebhookConfiguration } from "./admissionregistration/v1/validatingwebhookconfiguration.ts";
 import { CustomResourceDefinition } from "./apiextensions/v1/customresourcedefinition.ts";
+import { APIService } from "./apiregistration/v1/apiservice.ts";
 import { ControllerRevision } from "./apps/v1/controllerrevision.ts";
 import { DaemonSet } from "./apps/v1/daemonset.ts";
 import { Deployment } from "./apps/v1/deployment.ts";
@@ -11,6 +12,8 @@ import { StatefulSet } from "./apps/v1/statefulset.ts";
 import { CronJob } from "./batch/v1/cronjob.ts";
 import { Job } from "./batch/v1/job.ts";
 import { CertificateSigningRequest } from "./certificates/v1/certificatesigningrequest.ts";
+import { ClusterTrustBundle } from "./certificates/v1/clustertrustbundle.ts";
+import { PodCertificateRequest } from "./certificates/v1/podcertificaterequest.ts";
 import { Lease } from "./coordination/v1/lease.ts";
 import { ConfigMap } from "./core/v1/configmap.ts";
 import { Endpoints } from "./core/v1/endpoints.ts";
@@ -29,6 +32,8 @@ import { Service } from "./core/v1/service.ts";
 import { ServiceAccount } from "./core/v1/serviceaccount.ts";
 import { EndpointSlice } from "./discovery/v1/endpointslice.ts";
 import { Event as EventsEvent } from "./events/v1/event.ts";
+import { FlowSchema } from "./flowcontrol/v1/flowschema.ts";
+import { PriorityLevelConfiguration } from "./flowcontrol/v1/prioritylevelconfiguration.ts";
 import { Ingress } from "./networking/v1/ingress.ts";
 import { IngressClass } from "./networking/v1/ingressclass.ts";
 import { IPAddress } from "./networking/v1/ipaddress.ts";
@@ -48,6 +53,7 @@ import { CSIStorageCapacity } from "./storage/v1/csistoragecapacity.ts";
 import { StorageClass } from "./storage/v1/storageclass.ts";
 import { VolumeAttachment } from "./storage/v1/volumeattachment.ts";
 import { VolumeAttributesClass } from "./storage/v1/volumeattributesclass.ts";
+import { StorageVersionMigration } from "./storagemigration/v1/storageversionmigration.ts";
 
 export const builtInResources: readonly Resource[] = [
   ConfigMap,
@@ -74,6 +80,8 @@ export const builtInResources: readonly Resource[] = [
   Job,
   EventsEvent,
   CertificateSigningRequest,
+  ClusterTrustBundle,
+  PodCertificateRequest,
   Lease,
   EndpointSlice,
   Ingress,
@@ -97,4 +105,8 @@ export const builtInResources: readonly Resource[] = [
   StorageClass,
   VolumeAttachment,
   VolumeAttributesClass,
+  FlowSchema,
+  PriorityLevelConfiguration,
+  APIService,
+  StorageVersionMigration,
 ] as readonly unknown[] as readonly Resource[];

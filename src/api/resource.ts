@@ -83,7 +83,7 @@ export interface Strategy<T extends ApiObject> {
   /** Which names are allowed; default "subdomain" (RFC 1123). */
   readonly nameFormat?: "subdomain" | "label" | "rfc1035label" | "pathSegment";
   /** Instead of nameFormat, for kinds with names of their own: what is wrong with one. */
-  readonly nameProblems?: (name: string) => string[];
+  readonly nameProblems?: (name: string, prefix?: boolean, object?: T) => string[];
   /** Bump metadata.generation when anything but metadata and status changed. Default false. */
   readonly tracksGeneration?: boolean;
   /** What creates an object may say its status as well (Nodes). Default: the status of what is new is empty. */
@@ -122,6 +122,8 @@ export interface Resource<T extends ApiObject = ApiObject> extends Kind<T> {
   readonly selectableFields: Readonly<Record<string, (object: T) => string>>;
   /** Without any: NAME and AGE. The first, NAME, is always there and not listed, unless the list itself has a "Name". */
   readonly printerColumns: readonly PrinterColumn<T>[];
+  /** Rows of a list stand in this order; without one in the list's. */
+  readonly tableOrder?: (a: T, b: T) => number;
   readonly rowConditions?: (object: T) => readonly RowCondition[];
   /** The kind is on its way out: told as a warning with every answer. */
   readonly deprecation?: string;
@@ -138,6 +140,7 @@ export interface ResourceDefinition<T extends ApiObject> {
   readonly plural: string;
   readonly selectableFields?: Readonly<Record<string, (object: T) => string>>;
   readonly printerColumns?: readonly PrinterColumn<T>[];
+  readonly tableOrder?: (a: T, b: T) => number;
   readonly rowConditions?: (object: T) => readonly RowCondition[];
   readonly deprecation?: string;
   readonly strategy?: Strategy<T>;
@@ -170,6 +173,7 @@ export function defineResource<T extends ApiObject>(
     },
     selectableFields: definition.selectableFields ?? {},
     printerColumns: definition.printerColumns ?? [],
+    ...(definition.tableOrder === undefined ? {} : { tableOrder: definition.tableOrder }),
     ...(definition.rowConditions === undefined ? {} : { rowConditions: definition.rowConditions }),
     ...(definition.deprecation === undefined ? {} : { deprecation: definition.deprecation }),
     strategy: definition.strategy ?? {},

@@ -1,10 +1,12 @@
 /**
  * The cluster's certificates: an authority of its own, and what it issued to servers and clients. Kept as files through the Host
- * port; issued anew when they are near their end, or when the names that they must carry have changed.
+ * port; issued anew when they are near their end, or when the names that they must carry have changed. What is kept is issued anew in time,
+ * also while everything runs.
  */
 import type { Clock } from "#ports/clock.ts";
 import type { CertificateFacts, Crypto } from "#ports/crypto.ts";
 import type { Host } from "#ports/host.ts";
+import type { Log } from "#ports/log.ts";
 
 export interface Identity {
   readonly certificate: string;
@@ -13,8 +15,11 @@ export interface Identity {
 const dayMs = 86_400_000;
 const authorityDays = 3650;
 const leafDays = 365;
-/** Leaves are replaced when less than this is left. */
-const renewalDays = 90;
+/** Leaves are replaced when less than this share of their life is left. */
+const renewalShare = 0.25;
+const renewRetryMs = 60_000;
+/** Timers hold no more than 24 days. */
+const sleepMsMax = 20 * dayMs;
 
 export type Leaf = Pick<CertificateFacts, "user" | "groups" | "names" | "uses">;
 
@@ -25,17 +30,35 @@ export interface CertificateStore {
   signer(): Promise<Identity>;
   /** The identity of that name: from its files, or issued now. */
   identity(name: string, leaf: Leaf): Promise<Identity>;
+  /** As identity(); what the result gives is issued anew in time, until stop(). */
+  kept(name: string, leaf: Leaf): Promise<() => Identity>;
+  /** Hears each time after kept identities were issued anew. */
+  onRenewal(listener: () => void): void;
+  /** What the API server shows to extension servers, issued by an authority that is trusted for nothing else; kept. */
+  frontProxy(): Promise<{ readonly ca: string; readonly client: () => Identity }>;
   signingKey(name: string): Promise<{ privateKey: string; publicKey: string }>;
+  /** Nothing is issued anew any more. */
+  stop(): void;
 }
 
-export function certificateStore(ports: {
+export interface CertificatePorts {
   readonly host: Host;
   readonly crypto: Crypto;
   readonly clock: Clock;
+  readonly log: Log;
   /** Made with mode 0700. */
   readonly directory: string;
-}): CertificateStore {
+  /** How long what is issued holds; a year if it is not said. */
+  readonly leafMs?: number;
+}
+
+export function certificateStore(ports: CertificatePorts): CertificateStore {
   return new FileCertificates(ports);
+}
+
+interface Kept {
+  issue: () => Promise<Identity>;
+  now: Identity;
 }
 
 const decoder = new TextDecoder();
@@ -44,10 +67,14 @@ const sameList = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.toSorted().every((one, i) => one === b.toSorted()[i]);
 
 class FileCertificates implements CertificateStore {
-  readonly #ports: Parameters<typeof certificateStore>[0];
+  readonly #ports: CertificatePorts;
+  readonly #kept = new Map<string, Kept>();
+  readonly #listeners: (() => void)[] = [];
   #authority: Promise<Identity> | undefined;
+  #cancelRenewal: () => void = () => {};
+  #stopped = false;
 
-  constructor(ports: Parameters<typeof certificateStore>[0]) {
+  constructor(ports: CertificatePorts) {
     this.#ports = ports;
   }
 
@@ -60,38 +87,56 @@ class FileCertificates implements CertificateStore {
   }
 
   #ca(): Promise<Identity> {
-    this.#authority ??= this.#readOrMakeAuthority();
+    this.#authority ??= this.#readOrMakeAuthority("ca", "wherry-ca");
     return this.#authority;
   }
-  async #readOrMakeAuthority(): Promise<Identity> {
+  async #readOrMakeAuthority(name: string, user: string): Promise<Identity> {
     const { host, crypto, clock, directory } = this.#ports;
     await host.makeDirectory(directory, 0o700);
-    const known = await this.#read("ca");
+    const known = await this.#read(name);
     if (known !== undefined) return known;
     const keys = await crypto.generateKey("ES256");
     const facts: CertificateFacts = {
-      user: "wherry-ca",
+      user,
       groups: [],
       names: [],
       uses: ["ca"],
-      ...this.#validity(clock.now(), authorityDays),
+      ...this.#validity(clock.now(), authorityDays * dayMs),
     };
     const certificate = await crypto.issue(facts, keys.publicKey, { privateKey: keys.privateKey });
-    return this.#write("ca", { certificate, privateKey: keys.privateKey });
+    return this.#write(name, { certificate, privateKey: keys.privateKey });
   }
 
   /** From an hour ago, so that clocks that differ a little agree. */
-  #validity(nowMs: number, days: number): { fromMs: number; toMs: number } {
-    return { fromMs: nowMs - 3_600_000, toMs: nowMs + days * dayMs };
+  #validity(nowMs: number, ms: number): { fromMs: number; toMs: number } {
+    return { fromMs: nowMs - 3_600_000, toMs: nowMs + ms };
+  }
+  get #leafMs(): number {
+    return this.#ports.leafMs ?? leafDays * dayMs;
+  }
+  /** From then on it is issued anew. */
+  #renewalMs({ certificate }: Identity): number {
+    return this.#ports.crypto.readCertificate(certificate).toMs - this.#leafMs * renewalShare;
   }
 
   async identity(name: string, leaf: Leaf): Promise<Identity> {
+    return this.#identity(name, leaf, await this.#ca());
+  }
+
+  async frontProxy(): Promise<{ readonly ca: string; readonly client: () => Identity }> {
+    const ca = await this.#readOrMakeAuthority("front-proxy-ca", "front-proxy-ca");
+    const leaf: Leaf = { user: "front-proxy-client", groups: [], names: [], uses: ["client auth"] };
+    const name = "front-proxy-client";
+    const client = await this.#keep(name, () => this.#identity(name, leaf, ca));
+    return { ca: ca.certificate, client };
+  }
+
+  async #identity(name: string, leaf: Leaf, ca: Identity): Promise<Identity> {
     const { crypto, clock } = this.#ports;
-    const ca = await this.#ca();
     const known = await this.#read(name);
     if (known !== undefined) {
       const facts = crypto.readCertificate(known.certificate);
-      const lasts = facts.toMs - clock.now() > renewalDays * dayMs;
+      const lasts = this.#renewalMs(known) > clock.now();
       const same =
         facts.user === leaf.user &&
         sameList(facts.groups, leaf.groups) &&
@@ -99,12 +144,66 @@ class FileCertificates implements CertificateStore {
       if (lasts && same) return known;
     }
     const keys = await crypto.generateKey("ES256");
-    const facts = { ...leaf, ...this.#validity(clock.now(), leafDays) };
+    const facts = { ...leaf, ...this.#validity(clock.now(), this.#leafMs) };
     const certificate = await crypto.issue(facts, keys.publicKey, {
       certificate: ca.certificate,
       privateKey: ca.privateKey,
     });
     return this.#write(name, { certificate, privateKey: keys.privateKey });
+  }
+
+  kept(name: string, leaf: Leaf): Promise<() => Identity> {
+    return this.#keep(name, () => this.identity(name, leaf));
+  }
+
+  async #keep(name: string, issue: () => Promise<Identity>): Promise<() => Identity> {
+    const now = await issue();
+    // Who asked before shall have the same one.
+    const kept = this.#kept.get(name) ?? { issue, now };
+    kept.issue = issue;
+    kept.now = now;
+    this.#kept.set(name, kept);
+    this.#renewLater();
+    return () => kept.now;
+  }
+
+  onRenewal(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancelRenewal();
+  }
+
+  #renewLater(msMin = 0): void {
+    this.#cancelRenewal();
+    if (this.#stopped) return;
+    const { clock, log } = this.#ports;
+    const due = Math.min(...[...this.#kept.values()].map(({ now }) => this.#renewalMs(now)));
+    const waitMs = Math.min(sleepMsMax, Math.max(msMin, due - clock.now()));
+    this.#cancelRenewal = clock.after(waitMs, () => {
+      this.#renew().then(
+        () => this.#renewLater(),
+        (error: unknown) => {
+          const why = error instanceof Error ? error.message : String(error);
+          log.write("error", "certificates could not be renewed; trying again", { why });
+          this.#renewLater(renewRetryMs);
+        },
+      );
+    });
+  }
+
+  async #renew(): Promise<void> {
+    const renewed: string[] = [];
+    for (const [name, kept] of this.#kept) {
+      const before = kept.now;
+      kept.now = await kept.issue();
+      if (kept.now.certificate !== before.certificate) renewed.push(name);
+    }
+    if (renewed.length === 0) return;
+    this.#ports.log.write("info", "certificates were renewed", { names: renewed.join(" ") });
+    for (const listener of this.#listeners) listener();
   }
 
   async signingKey(name: string): Promise<{ privateKey: string; publicKey: string }> {

@@ -6,6 +6,7 @@ import { builtInResources } from "#api/index.ts";
 import type { Handler, User } from "#api/request.ts";
 import { type Client, createClient } from "#client/client.ts";
 import { createInformers } from "#client/informer.ts";
+import type { Delegate } from "#control-plane/apiserver/aggregator.ts";
 import type { NodeProxy } from "#control-plane/apiserver/node-proxy.ts";
 import { type ApiServer, createApiServer, serverUser } from "#control-plane/apiserver/server.ts";
 import type { ControllerSettings } from "#control-plane/controllers/controller.ts";
@@ -14,12 +15,14 @@ import { type SchedulerSettings, startScheduler } from "#control-plane/scheduler
 import { retentionMsDefault, startCompaction } from "#control-plane/store/compaction.ts";
 import { openStore } from "#control-plane/store/store.ts";
 import { formatIp, nthAddress, parseCidr } from "#machinery/ip.ts";
+import { Metrics } from "#machinery/metrics.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Crypto } from "#ports/crypto.ts";
 import type { Log } from "#ports/log.ts";
 import type { Random } from "#ports/random.ts";
 import type { Storage } from "#ports/storage.ts";
 import type { Store } from "#ports/store.ts";
+import type { Identity } from "./certificates.ts";
 import { provideDnsService } from "./dns-service.ts";
 import { provideIngressClass } from "./ingress-class.ts";
 import { provisionerAccount, startProvisioning } from "./provisioning.ts";
@@ -39,6 +42,12 @@ export interface ControlPlaneOptions {
   readonly authorityKey?: string;
   readonly serviceAccountKey: { readonly privateKey: string; readonly publicKey: string };
   readonly nodeProxy?: NodeProxy;
+  /** What the API server shows to extension servers. */
+  readonly frontProxy?: { readonly ca: string; readonly client: () => Identity };
+  /** Adds what only the world outside knows of this process. */
+  readonly tellMetrics?: (metrics: Metrics) => void;
+  /** Group versions that programs in this process serve. */
+  readonly delegates?: readonly Delegate[];
   readonly controllers?: Partial<ControllerSettings>;
   /** Default: upstream's. */
   readonly scheduler?: SchedulerSettings;
@@ -92,8 +101,12 @@ export function apiServerNames(serviceCidr: string, domain: string): string[] {
 
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { storage, clock, random, crypto, log, serviceAccountKey, nodeProxy } = options;
-  const { authorityKey } = options;
+  const metrics = new Metrics();
+  options.tellMetrics?.(metrics);
+  const { authorityKey, frontProxy, delegates } = options;
   const store = await openStore({ storage, clock, log: log.child("store") });
+  // They run in this process, started and stopped together.
+  let running = false;
   const apiServer = await createApiServer({
     store,
     clock,
@@ -108,6 +121,23 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       issuer: `https://kubernetes.default.svc.${options.domain}`,
     },
     ...(nodeProxy === undefined ? {} : { nodeProxy }),
+    ...(frontProxy === undefined
+      ? {}
+      : {
+          frontProxy: {
+            ca: frontProxy.ca,
+            identity: () => ({
+              chain: frontProxy.client().certificate,
+              key: frontProxy.client().privateKey,
+            }),
+          },
+        }),
+    ...(delegates === undefined ? {} : { delegates }),
+    metrics,
+    components: ["scheduler", "controller-manager"].map((name) => ({
+      name,
+      problem: () => (running ? undefined : `the ${name} has not started yet, or has stopped`),
+    })),
   });
   const as = (name: string): Handler => apiServer.as(identityOf(name));
   const clientFor = (name: string): Client =>
@@ -129,6 +159,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     clock,
     random: random.fork("controllers"),
     log: log.child("controllers"),
+    metrics,
     settings: {
       clusterCidr: options.podCidr,
       rootCa: options.authority,
@@ -157,12 +188,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     random: random.fork("provisioner"),
     log: log.child("provisioner"),
   });
+  const pending = metrics.gauge("scheduler_pending_pods", "Pods that wait for a node.", ["queue"]);
+  metrics.gather(() => {
+    for (const [queue, size] of Object.entries(scheduler.queued)) pending.of([queue]).set(size);
+  });
+  running = true;
   return {
     apiServer,
     store,
     as,
     clientFor,
     async stop() {
+      running = false;
       await Promise.all([scheduler.stop(), controllers.stop(), provisioning.stop()]);
       schedulerInformers.stop();
       compaction();

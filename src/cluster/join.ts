@@ -3,10 +3,12 @@
  * anything secret is said), the cluster's address ranges, and certificates of its own. Pure: the machine's part is the caller's.
  */
 import { ConfigMap } from "#api/core/v1/configmap.ts";
+import { Node } from "#api/core/v1/node.ts";
 import type { Handler } from "#api/request.ts";
 import { type Client, createClient } from "#client/client.ts";
 import { remoteHandler } from "#client/remote.ts";
 import { decodeBase64 } from "#machinery/base64.ts";
+import { findCondition } from "#machinery/conditions.ts";
 import { isObject } from "#machinery/object.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import { readYaml } from "#machinery/yaml.ts";
@@ -40,6 +42,8 @@ export interface JoinOrder {
   readonly addresses: readonly string[];
   /** How long each certificate may take. */
   readonly certificateMsMax: number;
+  /** Also when a node of that name is Ready: it is the same machine, which has lost what it kept. */
+  readonly replaces?: boolean;
 }
 export interface Joined {
   readonly authority: string;
@@ -120,8 +124,29 @@ export async function join(order: JoinOrder, ports: JoinPorts): Promise<Joined> 
       client: await orderCertificate(wanted, { ...ports, client: asking }, certificateMsMax),
     };
   });
+  if (order.replaces !== true) await refuseTakenName(order, ports, authority, client);
   const serving = await orderServing(order, ports, authority, client);
   return { authority, facts, client, server: serving };
+}
+
+/** Two machines under one name would fight over its pods. A node of which nothing is heard may be another life of this machine. */
+async function refuseTakenName(
+  { server, nodeName }: JoinOrder,
+  ports: JoinPorts,
+  authority: string,
+  now: Identity,
+): Promise<void> {
+  const identity = () => ({ chain: now.certificate, key: now.privateKey });
+  const node = await withClient(ports, server, { tls: { roots: authority, identity } }, (client) =>
+    client.get(Node, { name: nodeName }).catch((error: unknown) => {
+      if (isStatus(error, "NotFound")) return undefined;
+      throw error;
+    }),
+  );
+  if (findCondition(node?.status.conditions ?? [], "Ready")?.status !== "True") return;
+  throw new Error(
+    `the cluster has a node ${nodeName} already, and it is Ready. Choose another name with --node-name; if that was this machine, take it away first, where kubectl reaches the cluster: kubectl delete node ${nodeName}`,
+  );
 }
 
 /** As the node itself, with its new certificate. */

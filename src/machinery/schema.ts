@@ -59,6 +59,8 @@ export interface ObjectSchema {
     readonly discriminator?: string;
     readonly fields: readonly string[];
   }[];
+  /** Of custom resources: fields that are not declared are kept, of any type. */
+  readonly isOpen?: boolean;
   /** Of a custom resource's kind. */
   readonly custom?: CustomSchema;
 }

@@ -13,7 +13,7 @@ import { type LogLevel, lineLog } from "#adapters/nodejs/log.ts";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { systemRandom } from "#adapters/nodejs/random.ts";
 import { createClient } from "#client/client.ts";
-import { type CertificateStore, certificateStore } from "#cluster/certificates.ts";
+import { type CertificateStore, certificateStore, type Identity } from "#cluster/certificates.ts";
 import { apiServerNames, type ControlPlane, startControlPlane } from "#cluster/control-plane.ts";
 import { provideJoinInfo } from "#cluster/join-info.ts";
 import { nodeProxy } from "#control-plane/apiserver/node-proxy.ts";
@@ -28,6 +28,7 @@ import { openLogFile } from "./log-file.ts";
 import { gatewayOf, provideBridge } from "./machine-lan.ts";
 import type { NodeWorker } from "./node-worker.ts";
 import { type Nodes, type NodesToBe, prepareNodes } from "./nodes.ts";
+import { tellOfProcess } from "./process-metrics.ts";
 import { recordProcesses } from "./process-record.ts";
 import type { ClusterSettings } from "./settings.ts";
 import type { SimulatedNetwork } from "./simulated-nodes.ts";
@@ -118,6 +119,7 @@ async function startCluster(
     host,
     crypto: systemCrypto,
     clock: systemClock,
+    log: log.child("certificates"),
     directory: paths.certificates,
   });
   const simulated =
@@ -239,9 +241,10 @@ class Life {
     return this.#stopping;
   }
   async #stop(withPods: boolean): Promise<void> {
-    const { log } = this.#world;
+    const { log, certificates } = this.#world;
     log.write("info", withPods ? "stopping, pods too" : "stopping; pods run on");
     const stopped = [(this.nodes ?? this.nodesToBe).stop(withPods)];
+    certificates.stop();
     // Without their pods they run on, and are found again.
     if (withPods && this.further !== undefined) stopped.push(this.further.stop());
     await Promise.all(stopped);
@@ -259,13 +262,14 @@ async function controlPlaneOf(
   storage: Storage,
 ): Promise<ControlPlane> {
   const authority = await certificates.authority();
-  const kubeletClient = await certificates.identity("apiserver-kubelet-client", {
+  const kubeletClient = await certificates.kept("apiserver-kubelet-client", {
     user: "kube-apiserver-kubelet-client",
     groups: ["system:masters"],
     names: [],
     uses: ["client auth"],
   });
-  await certificates.identity("admin", {
+  // What a kubeconfig has of it ends with it: `wherry up` writes the new one there.
+  await certificates.kept("admin", {
     user: "kubernetes-admin",
     groups: ["system:masters"],
     names: [],
@@ -284,13 +288,17 @@ async function controlPlaneOf(
     authority,
     authorityKey: (await certificates.signer()).privateKey,
     serviceAccountKey: await certificates.signingKey("sa"),
+    frontProxy: await certificates.frontProxy(),
+    tellMetrics: tellOfProcess,
     nodeProxy: nodeProxy({
       network: simulated?.network ?? network,
-      identity: () => ({ chain: kubeletClient.certificate, key: kubeletClient.privateKey }),
+      identity: () => shown(kubeletClient()),
       roots: authority,
     }),
   });
 }
+
+const shown = ({ certificate, privateKey }: Identity) => ({ chain: certificate, key: privateKey });
 
 /** What the API server shows on every socket that it listens on. */
 async function serverTls({ settings, certificates, address }: DaemonWorld): Promise<ServerTls> {
@@ -305,13 +313,13 @@ async function serverTls({ settings, certificates, address }: DaemonWorld): Prom
     ...own.toSorted(),
     ...settings.certificateNames,
   ];
-  const identity = await certificates.identity("apiserver", {
+  const identity = await certificates.kept("apiserver", {
     user: "kube-apiserver",
     groups: [],
     names: [...new Set(names)],
     uses: ["server auth"],
   });
-  return { identity: () => ({ chain: identity.certificate, key: identity.privateKey }) };
+  return { identity: () => shown(identity()) };
 }
 
 async function listenForClients(

@@ -13,7 +13,7 @@ import { createToken, deleteToken } from "#cluster/join-tokens.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import type { Log } from "#ports/log.ts";
 import type { Network } from "#ports/network.ts";
-import { type Allotment, allAllotments, allot, pathsOf } from "./allotment.ts";
+import { type Allotment, allAllotments, allot, findAllotment, pathsOf } from "./allotment.ts";
 import { askStatus, askStop } from "./control.ts";
 import {
   addressOf,
@@ -24,7 +24,7 @@ import {
   removeBridge,
   removeNamespace,
 } from "./machine-lan.ts";
-import { startDaemon } from "./supervisor.ts";
+import { type Started, startDaemon } from "./supervisor.ts";
 
 export interface FurtherNodes {
   /** Resolves when each has joined and is Ready; the first that cannot ends the wait with its reason. */
@@ -35,6 +35,19 @@ export interface FurtherNodes {
 export const nameOfNode = (cluster: string, number: number): string => `${cluster}-node-${number}`;
 const tokenMs = 3_600_000;
 const numberOf = ({ name }: Allotment): number => Number(/-(\d+)$/.exec(name)?.[1] ?? 0);
+
+/** The cluster of this machine whose further node it is; undefined: it is none. */
+export const clusterOf = ({ nodeOf }: Allotment): Allotment | undefined =>
+  nodeOf === undefined ? undefined : findAllotment(nodeOf);
+export const leaveNamespace = (cluster: Allotment, node: Allotment): Promise<void> =>
+  removeNamespace(cluster, numberOf(node));
+
+/** What starts a program on that node; its namespace is made anew where it is gone. */
+export async function insideOfNode(cluster: Allotment, node: Allotment): Promise<string[]> {
+  await provideBridge(cluster);
+  await provideNamespace(cluster, numberOf(node));
+  return insideOf(cluster, numberOf(node), node.name);
+}
 
 export const furtherNodesOf = (cluster: string): readonly Allotment[] =>
   allAllotments().filter(({ nodeOf }) => nodeOf === cluster);
@@ -85,19 +98,38 @@ export async function startFurtherNodes(options: {
     ];
     const command = [...insideOf(allotment, number, nodeName), ...program, ...words];
     const daemon = startDaemon(command, pathsOf(node).log);
-    const last = await daemon.follow((progress) => {
-      if ("say" in progress) log.write("info", `${nodeName}: ${progress.say}`);
-    });
-    daemon.release();
-    if (last === undefined || "failed" in last) {
-      const why = last === undefined ? `its process ended (${pathsOf(node).log})` : last.failed;
-      throw new Error(`${nodeName}: ${why}`);
-    }
+    await untilReady(node, daemon, (text) => log.write("info", `${nodeName}: ${text}`));
   });
   const ready = Promise.all(started).then(async () => deleteToken(client, id));
   // Whoever waits hears of it.
   ready.catch(() => undefined);
   return { ready, stop: () => stopFurther(allotment, network) };
+}
+
+/** Those that were stopped one by one, or died; each is Ready then. */
+export async function restartFurtherNodes(cluster: Allotment, network: Network): Promise<void> {
+  for (const node of furtherNodesOf(cluster.name)) {
+    const paths = pathsOf(node);
+    if ((await askStatus(network, paths.controlSocket)) !== undefined) continue;
+    const program = [process.execPath, realpathSync(process.argv[1] ?? "")];
+    const words = ["join", `--name=${node.name}`, "--foreground"];
+    const inside = await insideOfNode(cluster, node);
+    await untilReady(node, startDaemon([...inside, ...program, ...words], paths.log));
+  }
+}
+
+async function untilReady(
+  node: Allotment,
+  daemon: Started,
+  each: (progress: string) => void = () => {},
+): Promise<void> {
+  const last = await daemon.follow((progress) => {
+    if ("say" in progress) each(progress.say);
+  });
+  daemon.release();
+  if (last !== undefined && !("failed" in last)) return;
+  const why = last === undefined ? `its process ended (${pathsOf(node).log})` : last.failed;
+  throw new Error(`${node.name}: ${why}`);
 }
 
 /** Their pods too. */

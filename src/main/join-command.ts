@@ -21,6 +21,7 @@ import {
 } from "./allotment.ts";
 import { type Arguments, type Command, readDuration, UsageError } from "./arguments.ts";
 import { askStatus } from "./control.ts";
+import { clusterOf, insideOfNode } from "./further-nodes.ts";
 import type { JoinWish } from "./join-daemon.ts";
 import { isJoined } from "./joined.ts";
 import { startNodeWorker } from "./node-worker.ts";
@@ -109,9 +110,9 @@ async function joinCluster(given: Arguments): Promise<number> {
     throw new UsageError(
       `There is a cluster ${name} on this machine already: choose another --name for what it joins.`,
     );
-  if (joined && (await askStatus(systemNetwork(quietLog()), pathsOf(known).controlSocket))?.ready) {
-    process.stdout.write(`This machine runs as a node already (${name}).\n`);
-    return 0;
+  if (known !== undefined && !given.switch("foreground")) {
+    const running = await ifRunning(known, given);
+    if (running !== undefined) return running;
   }
   const wish = joined ? undefined : wishOf(given);
   if (process.getuid?.() !== 0) {
@@ -146,6 +147,28 @@ async function joinCluster(given: Arguments): Promise<number> {
   return code === 0 ? 0 : 1;
 }
 
+/** Its exit code, if the node's process runs; waits while it is starting. */
+async function ifRunning(allotment: Allotment, given: Arguments): Promise<number | undefined> {
+  const network = systemNetwork(quietLog());
+  const { controlSocket, log } = pathsOf(allotment);
+  const status = await askStatus(network, controlSocket);
+  if (status === undefined) return undefined;
+  const limitMs = readDuration("--timeout", given.text("timeout") ?? "120s");
+  const late = new Promise<"late">((done) => setTimeout(() => done("late"), limitMs).unref());
+  const settled = status.ready
+    ? status
+    : await Promise.race([askStatus(network, controlSocket, true), late]);
+  if (settled === undefined) return undefined;
+  if (settled !== "late" && settled.ready) {
+    process.stdout.write(`This machine runs as a node already (${allotment.name}).\n`);
+    return 0;
+  }
+  say(
+    `This machine runs as a node already (${allotment.name}), but that is not Ready. Its log is ${log}; kubectl describe node says more.`,
+  );
+  return 1;
+}
+
 async function inBackground(
   given: Arguments,
   allotment: Allotment,
@@ -156,10 +179,10 @@ async function inBackground(
     const value = given.text(option);
     return value === undefined ? [] : [`--${option}=${value}`];
   });
-  const daemon = startDaemon(
-    [process.execPath, realpathSync(process.argv[1] ?? ""), "join", ...words, "--foreground"],
-    paths.log,
-  );
+  const cluster = clusterOf(allotment);
+  const inside = cluster === undefined ? [] : await insideOfNode(cluster, allotment);
+  const program = [process.execPath, realpathSync(process.argv[1] ?? "")];
+  const daemon = startDaemon([...inside, ...program, "join", ...words, "--foreground"], paths.log);
   const limitMs = readDuration("--timeout", given.text("timeout") ?? "120s");
   let timer: NodeJS.Timeout | undefined;
   let doing = "starting";

@@ -206,7 +206,14 @@ class JoinedNode {
       throw new Error("this machine has no address of its own; say one with --node-ip");
     const { server, token, nodeName } = wish;
     const joined = await join(
-      { server, token, nodeName, addresses: [address], certificateMsMax },
+      {
+        server,
+        token,
+        nodeName,
+        addresses: [address],
+        certificateMsMax,
+        replaces: this.#allotment.nodeOf !== undefined,
+      },
       ports(this.#log),
     );
     keepJoined(this.#paths, { server, nodeName, address, facts: joined.facts }, joined);

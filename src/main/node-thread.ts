@@ -14,8 +14,8 @@ import { systemCrypto } from "#adapters/nodejs/crypto.ts";
 import { lineLog } from "#adapters/nodejs/log.ts";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { systemRandom } from "#adapters/nodejs/random.ts";
-import type { Handler } from "#api/request.ts";
 import { type RemoteHandler, remoteHandler } from "#client/remote.ts";
+import { type RenewableHandler, renewable } from "#client/renewable.ts";
 import type { Identity } from "#cluster/certificates.ts";
 import { dnsAddress } from "#cluster/dns-service.ts";
 import { type RunningNode, startNode } from "#cluster/node.ts";
@@ -49,8 +49,9 @@ class Orders {
     } else this.#stop = order;
     this.#changed();
   }
-  opened(): Promise<NodeThreadInput> {
-    return this.#until(() => this.#input);
+  /** A stop may come first: there was nothing to open then. */
+  opened(): Promise<NodeThreadInput | "stop"> {
+    return this.#until(() => this.#input ?? (this.#stop === undefined ? undefined : "stop"));
   }
   begun(): Promise<NodeLink | "stop"> {
     return this.#until(() => (this.#stop === undefined ? this.#link : "stop"));
@@ -82,6 +83,7 @@ async function live(port: MessagePort): Promise<void> {
     else orders.take(message);
   });
   const input = await orders.opened();
+  if (input === "stop") return;
   const log = lineLog({ stream, clock: systemClock, level: input.logLevel, format: "text" });
   const network = systemNetwork(log);
   const machine = await openRealNode(input.paths, input.settings, network, log);
@@ -120,24 +122,6 @@ async function leave(
 
 type Part = "kubelet" | "proxy" | "dns" | "ingress";
 
-/** A way to the API server that is made anew when its certificate is: what is under way on the old one may end. */
-class Connection {
-  readonly #open: () => RemoteHandler;
-  #now: RemoteHandler;
-  constructor(open: () => RemoteHandler) {
-    this.#open = open;
-    this.#now = open();
-  }
-  readonly handler: Handler = (request) => this.#now.handler(request);
-  renew(): void {
-    const old = this.#now;
-    this.#now = this.#open();
-    systemClock.after(requestMsMax, () => old.close());
-  }
-  close(): void {
-    this.#now.close();
-  }
-}
 /** The ports that everybody expects; where another program has them, some near by, each cluster's own. */
 const ingressInput = ({ clusterIndex, logLevel }: NodeThreadInput): IngressInput => ({
   host: "0.0.0.0",
@@ -167,7 +151,8 @@ async function run(
       timeoutMs: requestMsMax,
       tls: { roots: link.authority, identity: () => shown(now()[part]) },
     });
-  const connect = (part: Part): Connection => new Connection(() => open(part));
+  const connect = (part: Part): RenewableHandler =>
+    renewable(() => open(part), systemClock, requestMsMax);
   const [kubelet, proxy, dns] = [connect("kubelet"), connect("proxy"), connect("dns")];
   // Only where the node has an identity for it: it reads the Secrets of every Ingress.
   const ingress = link.ingress === undefined ? undefined : connect("ingress");

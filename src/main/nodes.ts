@@ -47,8 +47,8 @@ class RealNodes implements NodesToBe {
   readonly #world: DaemonWorld;
   readonly #nodeName = hostname().toLowerCase();
   readonly #worker: NodeWorker;
-  /** Issued while containerd and the API server start. */
-  readonly #issued: Promise<NodeLink>;
+  /** Issued while containerd and the API server start; kept anew. */
+  readonly #issued: Promise<() => NodeLink>;
   /** Once the API server answers: what each life of the thread is told at its beginning. */
   #link: NodeLink | undefined;
   #engine: EngineFacts | undefined;
@@ -85,13 +85,17 @@ class RealNodes implements NodesToBe {
   }
 
   async start(controlPlane: ControlPlane, tls: ServerTls): Promise<Nodes> {
-    const { network, paths, settings } = this.#world;
+    const { network, paths, settings, certificates } = this.#world;
     const startedAtMs = systemClock.now();
     await controlPlane.apiServer.serveHttp(network, { unix: paths.apiSocket }, tls);
     await chmod(paths.apiSocket, 0o600);
-    const link = await this.#issued;
-    this.#link = link;
-    this.#worker.send({ type: "begin", link });
+    const issued = await this.#issued;
+    this.#link = issued();
+    this.#worker.send({ type: "begin", link: this.#link });
+    certificates.onRenewal(() => {
+      this.#link = issued();
+      this.#worker.send({ type: "renew", link: this.#link });
+    });
     await Promise.race([this.#started, this.#worker.failed]);
     this.#worker.keep();
     const engine = (): EngineFacts | undefined => this.#engine;
@@ -131,31 +135,31 @@ class RealNodes implements NodesToBe {
   }
 
   /** Each part of the node is who it would be on a machine of its own. */
-  async #issue(): Promise<NodeLink> {
+  async #issue(): Promise<() => NodeLink> {
     const { certificates, address, paths } = this.#world;
     const nodeUser = { user: `system:node:${this.#nodeName}`, groups: ["system:nodes"] };
-    const client = (name: string, who: Pick<Leaf, "user" | "groups">): Promise<Identity> =>
-      certificates.identity(name, { ...who, names: [], uses: ["client auth"] });
+    const client = (name: string, who: Pick<Leaf, "user" | "groups">): Promise<() => Identity> =>
+      certificates.kept(name, { ...who, names: [], uses: ["client auth"] });
     const [authority, kubelet, proxy, dns, ingress, server] = await Promise.all([
       certificates.authority(),
       client("kubelet", nodeUser),
       client("kube-proxy", { user: "system:kube-proxy", groups: [] }),
       client("kube-dns", { user: "system:kube-dns", groups: [] }),
       client("wherry-ingress", { user: "system:wherry-ingress", groups: [] }),
-      certificates.identity("kubelet-server", {
+      certificates.kept("kubelet-server", {
         ...nodeUser,
         names: [this.#nodeName, address],
         uses: ["server auth"],
       }),
     ]);
-    return {
+    return () => ({
       apiServer: { unix: paths.apiSocket },
       authority,
-      kubelet,
-      proxy,
-      dns,
-      ingress,
-      server,
-    };
+      kubelet: kubelet(),
+      proxy: proxy(),
+      dns: dns(),
+      ingress: ingress(),
+      server: server(),
+    });
   }
 }

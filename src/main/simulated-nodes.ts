@@ -101,7 +101,7 @@ async function startNode(
   name: string,
   address: string,
 ): Promise<SimulatedNode> {
-  const serving = await certificates.identity(`kubelet-server-${name}`, {
+  const serving = await certificates.kept(`kubelet-server-${name}`, {
     user: `system:node:${name}`,
     groups: ["system:nodes"],
     names: [name, address],
@@ -120,7 +120,7 @@ async function startNode(
     serviceCidr: settings.serviceCidr,
     domain: settings.domain,
     connect: (component) => ({ handler: controlPlane.as(component), close: () => {} }),
-    serving: { chain: serving.certificate, key: serving.privateKey },
+    serving: () => ({ chain: serving().certificate, key: serving().privateKey }),
     clientRoots: await certificates.authority(),
     kubelet: settings.kubelet,
   });

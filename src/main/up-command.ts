@@ -106,22 +106,34 @@ const pathOf = (given: Arguments, option: string): string | undefined => {
   return text === undefined ? undefined : resolve(text);
 };
 
-/** The server's address, if the cluster's process runs; waits while it is starting. */
+/** The server's address, if the cluster's process runs; waits while it is starting. Its nodes that were stopped start again. */
 async function ifRunning(allotment: Allotment, given: Arguments): Promise<string | undefined> {
   const network = systemNetwork(quietLog());
   const { controlSocket } = pathsOf(allotment);
   const status = await askStatus(network, controlSocket);
-  if (status === undefined || status.ready) return status?.server;
-  if (given.switch("foreground")) return undefined;
+  if (status === undefined) return undefined;
+  if (given.switch("foreground")) return status.ready ? status.server : undefined;
   const limitMs = readDuration("--timeout", given.text("timeout") ?? "60s");
   const late = new Promise<"late">((done) => setTimeout(() => done("late"), limitMs).unref());
-  const settled = await Promise.race([askStatus(network, controlSocket, true), late]);
+  const { restartFurtherNodes } = await import("./further-nodes.ts");
+  const started = askStatus(network, controlSocket, true);
+  const settled = await Promise.race([
+    started.then((one) => one && restartFurtherNodes(allotment, network).then(() => one)),
+    late,
+  ]);
   if (settled === "late") {
     throw new Error(
       `The cluster ${allotment.name} runs, but is not ready after ${limitMs / 1000} s. See wherry status; wherry down stops it.`,
     );
   }
-  return settled?.ready === true ? settled.server : undefined;
+  if (settled === undefined) return undefined;
+  const now = await askStatus(network, controlSocket);
+  const unready = now?.nodes.filter(({ ready }) => !ready).map(({ name }) => name) ?? [];
+  if (unready.length > 0)
+    say(
+      `Not Ready: ${unready.join(", ")}. kubectl describe node says why, if the node still does.`,
+    );
+  return now?.server;
 }
 
 /** What stands in the way, before anything is done. */

@@ -74,6 +74,16 @@ export function cryptoContract(name: string, make: () => CryptoWorld): void {
     });
   }
 
+  test(`${name}: public keys are told in JOSE's words, each key its own`, async () => {
+    const { crypto } = make();
+    const [one, other] = [await crypto.generateKey("ES256"), await crypto.generateKey("ES256")];
+    const text = expect.stringMatching(/^[\w-]+$/);
+    expect(crypto.publicJwk(one.publicKey)).toEqual({ kty: "EC", crv: "P-256", x: text, y: text });
+    expect(crypto.publicJwk(one.publicKey)).not.toEqual(crypto.publicJwk(other.publicKey));
+    const rsa = await crypto.generateKey("RS256");
+    expect(crypto.publicJwk(rsa.publicKey)).toEqual({ kty: "RSA", n: text, e: "AQAB" });
+  });
+
   test(`${name}: a certificate says what it was told, names of every kind included`, async () => {
     const { crypto } = make();
     const ca = await authority(crypto);
@@ -98,6 +108,29 @@ export function cryptoContract(name: string, make: () => CryptoWorld): void {
     expect(read).toEqual({ ...told, fromMs: Date.UTC(2026, 0, 2, 3, 4, 5) });
     expect(crypto.readCertificate(ca.certificate).uses).toEqual(["ca"]);
   });
+
+  const keyTypes = [
+    "RSA3072",
+    "RSA4096",
+    "ECDSAP256",
+    "ECDSAP384",
+    "ECDSAP521",
+    "ED25519",
+  ] as const;
+  for (const type of keyTypes) {
+    test(`${name}: an ${type} key asks for a certificate, and gets one for itself`, async () => {
+      const { crypto } = make();
+      const ca = await authority(crypto);
+      const key = await crypto.generateKey(type);
+      const request = await crypto.request({ user: "", groups: [], names: [] }, key);
+      const read = crypto.readRequest(request);
+      if ("refused" in read) throw new Error(read.refused);
+      expect(read).toMatchObject({ user: "", groups: [], dnsNames: [], keyType: type });
+      const pem = await crypto.issue(facts({}), read.publicKey, ca);
+      expect(crypto.publicKeyOf(pem)).toBe(read.publicKey);
+      expect(crypto.publicKeyOf(ca.certificate)).not.toBe(read.publicKey);
+    });
+  }
 
   test(`${name}: the CA's key must be the CA's`, async () => {
     const { crypto } = make();

@@ -22,7 +22,10 @@ export interface ClientTls {
   readonly protocols?: readonly string[];
 }
 
-/** Header names in lower case; several values of one name joined by ", " (set-cookie: by "\n"). */
+/**
+ * Header names in lower case; several values of one name joined by ", " (set-cookie: by "\n"; so are those of x-remote-… that are sent,
+ * where each must be a line of its own).
+ */
 export type Headers = Readonly<Record<string, string>>;
 
 export interface HttpRequest {

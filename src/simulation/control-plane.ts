@@ -7,6 +7,7 @@ import type { MemoryNetwork } from "#adapters/memory/network.ts";
 import { type MemoryDisk, MemoryStorage } from "#adapters/memory/storage.ts";
 import type { Handler, User } from "#api/request.ts";
 import { remoteHandler } from "#client/remote.ts";
+import { type RenewableHandler, renewable } from "#client/renewable.ts";
 import { type CertificateStore, certificateStore, type Identity } from "#cluster/certificates.ts";
 import {
   apiServerNames,
@@ -42,6 +43,7 @@ export interface SimulatedControlPlaneOptions {
   readonly serviceCidr: string;
   readonly domain: string;
   readonly controllers?: Partial<ControllerSettings>;
+  readonly certificateMs?: number;
 }
 
 export const apiServerPort = 6443;
@@ -61,14 +63,25 @@ export class SimulatedControlPlane {
   readonly #options: SimulatedControlPlaneOptions;
   /** Those of its own components, which end with it. */
   readonly #own: ApiConnection[] = [];
+  /** Open ones: each shows the new certificate when its own was issued anew. */
+  readonly #remotes = new Set<RenewableHandler>();
   #now: ControlPlane | undefined;
   #lives = 0;
 
   constructor(options: SimulatedControlPlaneOptions) {
     this.#options = options;
-    const { host, crypto, clock } = options;
-    const directory = certificatesDirectory;
-    this.certificates = certificateStore({ host, crypto, clock, directory });
+    const { host, crypto, clock, log, certificateMs: leafMs } = options;
+    this.certificates = certificateStore({
+      host,
+      crypto,
+      clock,
+      log,
+      directory: certificatesDirectory,
+      ...(leafMs === undefined ? {} : { leafMs }),
+    });
+    this.certificates.onRenewal(() => {
+      for (const remote of this.#remotes) remote.renew();
+    });
   }
 
   get address(): string {
@@ -98,9 +111,10 @@ export class SimulatedControlPlane {
       authority,
       authorityKey: (await this.certificates.signer()).privateKey,
       serviceAccountKey: await this.certificates.signingKey("sa"),
+      frontProxy: await this.certificates.frontProxy(),
       nodeProxy: nodeProxy({
         network: place,
-        identity: () => tlsIdentity(client),
+        identity: () => tlsIdentity(client()),
         roots: authority,
       }),
       transport: async (apiServer) => {
@@ -147,13 +161,13 @@ export class SimulatedControlPlane {
 
   async #serve(apiServer: ApiServer): Promise<void> {
     const { network, address, serviceCidr, domain } = this.#options;
-    const identity = await this.certificates.identity("apiserver", {
+    const identity = await this.certificates.kept("apiserver", {
       user: "kube-apiserver",
       groups: [],
       names: [...apiServerNames(serviceCidr, domain), address],
       uses: ["server auth"],
     });
-    const tls = { identity: () => tlsIdentity(identity) };
+    const tls = { identity: () => tlsIdentity(identity()) };
     await apiServer.serveHttp(network.host(address), { host: address, port: apiServerPort }, tls);
     await apiServer.advertise(address, apiServerPort);
   }
@@ -161,21 +175,18 @@ export class SimulatedControlPlane {
   /** By HTTPS; its certificate is issued before the first request. */
   #remote(from: string, user: User): ApiConnection {
     const { network, clock, address } = this.#options;
+    const remotes = this.#remotes;
     let closed = false;
     const opened = (async () => {
       const roots = await this.certificates.authority();
       const identity = await this.#clientIdentity(user);
-      const remote = remoteHandler(
-        network.host(from),
-        clock,
-        { host: address, port: apiServerPort },
-        {
-          tls: { roots, identity: () => tlsIdentity(identity) },
-          version: 2,
-          timeoutMs: requestMsMax,
-        },
-      );
+      const server = { host: address, port: apiServerPort };
+      const tls = { roots, identity: () => tlsIdentity(identity()) };
+      const how = { tls, version: 2, timeoutMs: requestMsMax } as const;
+      const open = () => remoteHandler(network.host(from), clock, server, how);
+      const remote = renewable(open, clock, requestMsMax);
       if (closed) remote.close();
+      else remotes.add(remote);
       return remote;
     })();
     return {
@@ -183,15 +194,18 @@ export class SimulatedControlPlane {
       close() {
         closed = true;
         opened.then(
-          (remote) => remote.close(),
+          (remote) => {
+            remotes.delete(remote);
+            remote.close();
+          },
           () => {},
         );
       },
     };
   }
 
-  #clientIdentity({ name, groups }: User): Promise<Identity> {
-    return this.certificates.identity(fileNameOf(name), {
+  #clientIdentity({ name, groups }: User): Promise<() => Identity> {
+    return this.certificates.kept(fileNameOf(name), {
       user: name,
       groups: groups.filter((group) => group !== everyone),
       names: [],

@@ -100,6 +100,9 @@ test("a wrong token, a wrong hash and a name that is not one's own get nothing",
   );
   const elsewhere = { ...order, token: { ...order.token, caHash: "0".repeat(64) } };
   await expect(during(join(elsewhere, ports))).rejects.toThrow("this is another cluster");
+  await expect(during(join({ ...order, nodeName: "node-1" }, ports))).rejects.toThrow(
+    "the cluster has a node node-1 already, and it is Ready",
+  );
   const joined = await during(join(order, ports));
   const stolen = orderAsNode(
     "serving",

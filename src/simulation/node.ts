@@ -35,7 +35,7 @@ export interface SimulatedNodeOptions {
   /** A new connection that speaks as that component ("system:node:…", "system:kube-proxy", …). */
   readonly connect: (component: string) => ApiConnection;
   /** For the kubelet's server; its names are the node's name and address. */
-  readonly serving: { readonly chain: string; readonly key: string };
+  readonly serving: () => { readonly chain: string; readonly key: string };
   /** PEM: who signs the certificates of those who may ask the kubelet. */
   readonly clientRoots: string;
   readonly programs?: readonly ProgramRule[];
@@ -191,7 +191,7 @@ export class SimulatedNode {
       server: {
         host: address,
         port: kubeletPort,
-        tls: { identity: () => serving, askClient: true },
+        tls: { identity: serving, askClient: true },
         clientRoots,
       },
       config: {

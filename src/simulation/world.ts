@@ -41,6 +41,8 @@ export interface WorldOptions {
   readonly startMs?: number;
   readonly controllers?: Partial<ControllerSettings>;
   readonly kubelet?: Partial<KubeletConfig>;
+  /** How long certificates hold; a year if it is not said. */
+  readonly certificateMs?: number;
   /** Beyond the usual, by the node's number, from 1. */
   readonly node?: (number: number) => Partial<NodeShape>;
 }
@@ -121,6 +123,7 @@ export class World {
       serviceCidr,
       domain,
       ...(options.controllers === undefined ? {} : { controllers: options.controllers }),
+      ...(options.certificateMs === undefined ? {} : { certificateMs: options.certificateMs }),
     });
     this.#admin = this.controlPlane.connectAs(admin, this.#outsideAddress());
     this.client = createClient(this.#admin.handler, { userAgent: "kubectl" });
@@ -144,6 +147,7 @@ export class World {
   async stop(): Promise<void> {
     for (const node of this.nodes.values()) await this.run(node.stop());
     await this.stopControlPlane();
+    this.controlPlane.certificates.stop();
     this.#admin.close();
     this.trace.stop();
   }
@@ -162,7 +166,7 @@ export class World {
     const address = machineAddress(firstNodeIndex + number);
     const { controlPlane, network, clock, random, log } = this;
     const { certificates } = controlPlane;
-    const serving = await certificates.identity(`kubelet-${name}`, {
+    const serving = await certificates.kept(`kubelet-${name}`, {
       user: `system:node:${name}`,
       groups: ["system:nodes"],
       names: [name, address],
@@ -182,7 +186,7 @@ export class World {
       serviceCidr,
       domain,
       connect: (component) => controlPlane.connect(component, address),
-      serving: { chain: serving.certificate, key: serving.privateKey },
+      serving: () => ({ chain: serving().certificate, key: serving().privateKey }),
       clientRoots: await certificates.authority(),
       ...(programs === undefined ? {} : { programs }),
       ...(kubelet === undefined ? {} : { kubelet }),

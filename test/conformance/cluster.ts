@@ -1,7 +1,7 @@
-/** The cluster that the suite runs against: one node, its own name and data, every image loaded. Started and removed as a user would. */
+/** The cluster that the suite runs against: its own name and data, every image loaded. Started and removed as a user would. */
 import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { clusterFolder, clusterName, kubeconfig, wherryProgram } from "./paths.ts";
+import { clusterFolder, kubeconfig, wherryProgram } from "./paths.ts";
 import { must } from "./run.ts";
 
 const wherry = (...args: string[]): Promise<string> =>
@@ -9,22 +9,30 @@ const wherry = (...args: string[]): Promise<string> =>
     env: { ...process.env, KUBECONFIG: kubeconfig },
   });
 
-export async function startCluster(images: readonly string[]): Promise<void> {
-  await removeCluster();
-  mkdirSync(clusterFolder, { recursive: true });
-  const data = ["--data-dir", join(clusterFolder, "data")];
-  await wherry("up", "--name", clusterName, ...data, "--timeout", "180s");
-  await wherry("image", "load", "--name", clusterName, ...images);
+export interface ClusterChoice {
+  readonly name: string;
+  readonly nodes: string;
 }
 
-export async function removeCluster(): Promise<void> {
-  await wherry("down", "--name", clusterName, "--purge");
+export async function startCluster(
+  { name, nodes }: ClusterChoice,
+  images: readonly string[],
+): Promise<void> {
+  await removeCluster(name);
+  mkdirSync(clusterFolder, { recursive: true });
+  const data = ["--data-dir", join(clusterFolder, "data")];
+  await wherry("up", "--name", name, "--nodes", nodes, ...data, "--timeout", "180s");
+  await wherry("image", "load", "--name", name, ...images);
+}
+
+export async function removeCluster(name: string): Promise<void> {
+  await wherry("down", "--name", name, "--purge");
   rmSync(clusterFolder, { recursive: true, force: true });
   rmSync(kubeconfig, { force: true });
 }
 
-export function clusterRuns(): Promise<boolean> {
-  return wherry("status", "--name", clusterName, "-o", "json").then(
+export function clusterRuns(name: string): Promise<boolean> {
+  return wherry("status", "--name", name, "-o", "json").then(
     () => existsSync(kubeconfig),
     () => false,
   );

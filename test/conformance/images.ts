@@ -54,7 +54,9 @@ const accounts = (users: string, groups: string): readonly LayerEntry[] => [
 ];
 
 const tools =
-  "busybox bash bind9-dnsutils curl netcat-openbsd iproute2 iperf util-linux socat wget".split(" ");
+  "busybox bash bind9-dnsutils libc-bin curl netcat-openbsd iproute2 iperf util-linux socat wget".split(
+    " ",
+  );
 
 const nginxConfiguration = `user www-data;
 worker_processes 1;

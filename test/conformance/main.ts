@@ -34,6 +34,8 @@ not run yet. The first run compiles the suite, which takes many minutes.
   --limit MINUTES   a spec that takes longer is interrupted and has failed (20)
   --not-passed      of the chosen ones only those whose record is not "passed"
   --build           build the programs and images, and stop
+  --nodes N         how many nodes the cluster has (2)
+  --name NAME       the cluster's name (conformance)
   --keep            leave the cluster running at the end, and use the one that runs
   --table           print the table of the record and stop
   --list            print the chosen tests and stop
@@ -148,6 +150,8 @@ async function main(): Promise<number> {
       limit: { type: "string", default: "20" },
       "not-passed": { type: "boolean", default: false },
       build: { type: "boolean", default: false },
+      nodes: { type: "string", default: "2" },
+      name: { type: "string", default: "conformance" },
       keep: { type: "boolean", default: false },
       table: { type: "boolean", default: false },
       list: { type: "boolean", default: false },
@@ -185,7 +189,7 @@ async function main(): Promise<number> {
   const others = specs.filter((name) => !name.includes("[Serial]"));
   say(`${specs.length} tests (${serial.length} of them alone), Wherry at ${commit}, ${suite}`);
 
-  if (!values.keep || !(await clusterRuns())) await startCluster(images);
+  if (!values.keep || !(await clusterRuns(values.name))) await startCluster(values, images);
   const timeouts = { specMs: Number(values.limit) * 60_000, graceMs: 120_000 };
   const run = new Run(tests, { total: specs.length, commit, suite }, timeouts);
   writeResults(run.results);
@@ -193,7 +197,7 @@ async function main(): Promise<number> {
     await run.lanes(others, Number(values.parallel), Number(values.batch));
     await run.lanes(serial, 1, Number(values.batch));
   } finally {
-    if (!values.keep) await removeCluster();
+    if (!values.keep) await removeCluster(values.name);
   }
   const names = new Set(chosen.map(({ name }) => name));
   const [sum] = tally(run.results.filter(({ name }) => names.has(name))).slice(-1);

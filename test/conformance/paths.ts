@@ -2,7 +2,6 @@
 import { join } from "node:path";
 
 export const release = "1.37";
-export const clusterName = "conformance";
 
 const root = process.cwd();
 export const sources = join(root, "test/conformance");

@@ -23,6 +23,11 @@ export function stepsOf(page: string): Step[] {
   return steps;
 }
 
+/** The arguments of the `npx wherry up` that a page asks for before it begins; undefined: any cluster does. */
+export function clusterOf(page: string): readonly string[] | undefined {
+  return /^npx wherry up (.+)$/m.exec(page)?.[1]?.split(" ");
+}
+
 const escaped = (text: string): string => text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
 const squeezed = (text: string): string => text.trim().replaceAll(/\s+/g, " ");
 

@@ -9,17 +9,20 @@ const json = { "Content-Type": "application/json" };
 const groups = [
   "admissionregistration.k8s.io",
   "apiextensions.k8s.io",
+  "apiregistration.k8s.io",
   "apps",
   "batch",
   "certificates.k8s.io",
   "coordination.k8s.io",
   "discovery.k8s.io",
   "events.k8s.io",
+  "flowcontrol.apiserver.k8s.io",
   "networking.k8s.io",
   "node.k8s.io",
   "rbac.authorization.k8s.io",
   "scheduling.k8s.io",
   "storage.k8s.io",
+  "storagemigration.k8s.io",
 ];
 const roots = ["/api/v1", ...groups.map((group) => `/apis/${group}/v1`)];
 
@@ -50,6 +53,9 @@ export function systemAsks(): Ask[] {
     get("/apis/scheduling.k8s.io/v1/priorityclasses"),
     get("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas"),
     get("/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations"),
+    get("/api/v1/componentstatuses?labelSelector=a%3Db"),
+    get("/api/v1/componentstatuses/none"),
+    get("/apis/apiregistration.k8s.io/v1/apiservices"),
     get("/apis/none.example.com"),
     get("/apis/none.example.com/v1"),
     get("/apis/apps/v9"),

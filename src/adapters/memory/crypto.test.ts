@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
+import { unarmour } from "#machinery/pem.ts";
 import { cryptoContract } from "#ports/crypto.contract.ts";
 import { memoryCrypto } from "./crypto.ts";
-import { unarmour } from "./pem.ts";
 import { seededRandom } from "./random.ts";
 
 let seed = 0;

@@ -4,20 +4,21 @@
  * no simulated component does. Keys and certificates are JSON in PEM armour; other programs cannot read them.
  */
 import { sha256 } from "#machinery/hash.ts";
-import type { CertificateFacts, CertificateRequest, Crypto } from "#ports/crypto.ts";
+import { armour, unarmour } from "#machinery/pem.ts";
+import type { CertificateFacts, CertificateRequest, Crypto, KeyType } from "#ports/crypto.ts";
 import type { Random } from "#ports/random.ts";
 import type { Bytes } from "#ports/stream.ts";
 import { hmacSha256 } from "./hmac.ts";
-import { armour, unarmour } from "./pem.ts";
 
 interface Key {
-  readonly algorithm: "ES256" | "RS256";
+  readonly algorithm: "ES256" | "RS256" | KeyType;
   /** Hexadecimal. */
   readonly key: string;
 }
 interface Body {
   readonly serial: string;
   readonly facts: CertificateFacts;
+  readonly algorithm: Key["algorithm"];
   readonly publicKey: string;
   /** The issuer's public key. */
   readonly issuer: string;
@@ -33,9 +34,15 @@ interface Wanted {
   readonly user: string;
   readonly groups: readonly string[];
   readonly names: readonly string[];
+  readonly algorithm: Key["algorithm"];
   readonly publicKey: string;
 }
 
+/** As the keys that the system makes are called. */
+const keyTypes: Readonly<Record<string, string>> = {
+  ES256: "ECDSAP256",
+  RS256: "2048-bit modulus",
+};
 const text = new TextEncoder();
 const chainLengthMax = 16;
 const requestLabel = "CERTIFICATE REQUEST";
@@ -58,6 +65,12 @@ export function memoryCrypto(random: Random): Crypto {
     async verify(publicKey, bytes, signature) {
       return hex(signWith(readKey("PUBLIC KEY", publicKey), bytes)) === hex(signature);
     },
+    publicJwk(publicKey) {
+      const { algorithm, key } = readKey("PUBLIC KEY", publicKey);
+      return algorithm === "ES256"
+        ? { kty: "EC", crv: "P-256", x: key, y: key }
+        : { kty: "RSA", n: key, e: "AQAB" };
+    },
     async issue(facts, publicKey, by) {
       const issuer = publicOf(by.privateKey);
       const ca = by.certificate === undefined ? undefined : readPem(by.certificate);
@@ -67,6 +80,7 @@ export function memoryCrypto(random: Random): Crypto {
       const body: Body = {
         serial: hex(random.bytes(16)),
         facts: wholeSeconds(facts),
+        algorithm: readKey("PUBLIC KEY", publicKey).algorithm,
         publicKey: readKey("PUBLIC KEY", publicKey).key,
         issuer: issuer.key,
       };
@@ -75,9 +89,13 @@ export function memoryCrypto(random: Random): Crypto {
       return write("CERTIFICATE", { body: json, signature } satisfies Certificate);
     },
     readCertificate: (pem) => readPem(pem).facts,
+    publicKeyOf(certificate) {
+      const { algorithm, publicKey } = readPem(certificate);
+      return write("PUBLIC KEY", { algorithm, key: publicKey } satisfies Key);
+    },
     async request(wanted, key) {
-      const { key: publicKey } = readKey("PUBLIC KEY", key.publicKey);
-      const body = JSON.stringify({ ...wanted, publicKey } satisfies Wanted);
+      const { algorithm, key: publicKey } = readKey("PUBLIC KEY", key.publicKey);
+      const body = JSON.stringify({ ...wanted, algorithm, publicKey } satisfies Wanted);
       const signature = hex(signWith(publicOf(key.privateKey), text.encode(body)));
       return write(requestLabel, { body, signature } satisfies Certificate);
     },
@@ -151,7 +169,7 @@ function readRequest(pem: string): CertificateRequest | { readonly refused: stri
   } catch {
     return { refused: "not a certificate request" };
   }
-  const key: Key = { algorithm: "ES256", key: wanted.publicKey };
+  const key: Key = { algorithm: wanted.algorithm, key: wanted.publicKey };
   if (hex(signWith(key, text.encode(body))) !== signature)
     return { refused: "x509: signature verification failed" };
   const isAddress = (name: string): boolean => /^[\d.]+$|:/.test(name);
@@ -163,6 +181,7 @@ function readRequest(pem: string): CertificateRequest | { readonly refused: stri
     mails: [],
     uris: [],
     publicKey: write("PUBLIC KEY", key),
+    keyType: keyTypes[key.algorithm] ?? key.algorithm,
   };
 }
 

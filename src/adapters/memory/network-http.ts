@@ -150,7 +150,8 @@ export class HttpEndpoint {
     const gone = new AbortController();
     exchange.serving.onFail(() => gone.abort());
     const body = await collect(exchange, request.body, this.#server.bodyBytesMax);
-    const { method, target, headers = {} } = request;
+    const { method, target } = request;
+    const headers = asReceived(request.headers ?? {});
     const response =
       body === "large"
         ? this.#server.tooLarge
@@ -193,6 +194,15 @@ export class HttpEndpoint {
   }
 }
 
+/** Lines of one name come joined. */
+const asReceived = (headers: Headers): Headers =>
+  Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [
+      name,
+      name.startsWith("x-remote-") ? value.replaceAll("\n", ", ") : value,
+    ]),
+  );
+
 const plainText = (status: number, text: string): HttpResponse => ({
   status,
   headers: { "content-type": "text/plain; charset=utf-8" },
@@ -215,12 +225,14 @@ function flawOf(response: HttpResponse, asked: Headers, version: 1 | 2): string 
 const isControl = (character: string): boolean =>
   (character < " " && character !== "\t") || character === "\x7f";
 
+const hasLines = (name: string): boolean => name === "set-cookie" || name.startsWith("x-remote-");
+
 /** The name of a header that could not be sent. */
 function badHeader(headers: Headers): string | undefined {
   const isBad = ([name, value]: readonly [string, string]): boolean =>
     !/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name) ||
     Array.from(value).some(
-      (character) => isControl(character) && !(name === "set-cookie" && character === "\n"),
+      (character) => isControl(character) && !(hasLines(name) && character === "\n"),
     );
   return Object.entries(headers).find(isBad)?.[0];
 }

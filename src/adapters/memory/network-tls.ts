@@ -2,11 +2,12 @@
  * TLS as the memory network has it: nothing is encrypted, but certificates are shown, and judged where there is a Crypto to
  * judge them by, so that a world that wires its certificates wrongly fails here as it would for real.
  */
+
+import { unarmour } from "#machinery/pem.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Crypto } from "#ports/crypto.ts";
 import { type ClientTls, NetworkError, type ServerTls } from "#ports/network.ts";
 import type { Bytes } from "#ports/stream.ts";
-import { unarmour } from "./pem.ts";
 
 export const isAddress = (host: string): boolean =>
   host.includes(":") || /^\d{1,3}(\.\d{1,3}){3}$/.test(host);

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { unarmour } from "#machinery/pem.ts";
 import { type NetworkWorld, networkContract } from "#ports/network.contract.ts";
 import type { Network } from "#ports/network.ts";
 import { httpContract } from "#ports/network-http.contract.ts";
@@ -6,7 +7,6 @@ import { SteppedClock } from "./clock.ts";
 import { memoryCrypto } from "./crypto.ts";
 import { memoryLog } from "./log.ts";
 import { MemoryNetwork } from "./network.ts";
-import { unarmour } from "./pem.ts";
 import { seededRandom } from "./random.ts";
 
 const startMs = Date.UTC(2026, 0, 1);

@@ -1,11 +1,12 @@
 /** Certificate signing requests (PKCS #10, RFC 2986): writes and reads them, and checks that they are signed with their own key. */
-import { createPrivateKey, createPublicKey, sign, verify } from "node:crypto";
+import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
 import type { CertificateFacts, CertificateRequest } from "#ports/crypto.ts";
 import type { Bytes } from "#ports/stream.ts";
 import { addressText, alternativeName, ids, nameOf, pemOf, readName } from "./certificate.ts";
 import * as d from "./der.ts";
 
 const extensionRequest = "1.2.840.113549.1.9.14";
+const ed25519 = "1.3.101.112";
 const label = "CERTIFICATE REQUEST";
 /** Signature algorithm → the digest that it is made with. */
 const digests: Readonly<Record<string, string | null>> = {
@@ -16,7 +17,7 @@ const digests: Readonly<Record<string, string | null>> = {
   "1.2.840.113549.1.1.12": "sha384",
   "1.2.840.113549.1.1.13": "sha512",
   // Ed25519 digests by itself.
-  "1.3.101.112": null,
+  [ed25519]: null,
 };
 
 export function writeRequest(
@@ -36,11 +37,39 @@ export function writeRequest(
     publicKey,
     d.der(d.context(0, true), ...(names.length === 0 ? [] : [attribute])),
   );
-  const algorithm =
-    signer.asymmetricKeyType === "rsa"
-      ? d.sequence(d.oid(ids.rsaWithSha256), d.der(0x05))
-      : d.sequence(d.oid(ids.ecdsaWithSha256));
-  return pemOf(d.sequence(body, algorithm, d.bits(sign("sha256", body, signer))), label);
+  const { algorithm, digest } = signatureOf(signer);
+  return pemOf(d.sequence(body, algorithm, d.bits(sign(digest, body, signer))), label);
+}
+
+function signatureOf({ asymmetricKeyType }: KeyObject): {
+  algorithm: Bytes;
+  digest: string | null;
+} {
+  switch (asymmetricKeyType) {
+    case "rsa":
+      return { algorithm: d.sequence(d.oid(ids.rsaWithSha256), d.der(0x05)), digest: "sha256" };
+    case "ed25519":
+      return { algorithm: d.sequence(d.oid(ed25519)), digest: null };
+    default:
+      return { algorithm: d.sequence(d.oid(ids.ecdsaWithSha256)), digest: "sha256" };
+  }
+}
+
+const curves: Readonly<Record<string, string>> = {
+  prime256v1: "ECDSAP256",
+  secp384r1: "ECDSAP384",
+  secp521r1: "ECDSAP521",
+};
+
+/** Its KeyType, or what it is instead. */
+function keyTypeOf({ asymmetricKeyType, asymmetricKeyDetails = {} }: KeyObject): string {
+  const { modulusLength = 0, namedCurve = "" } = asymmetricKeyDetails;
+  if (asymmetricKeyType === "ed25519") return "ED25519";
+  if (asymmetricKeyType === "ec") return curves[namedCurve] ?? `curve ${namedCurve}`;
+  if (asymmetricKeyType !== "rsa") return asymmetricKeyType ?? "unknown";
+  return modulusLength === 3072 || modulusLength === 4096
+    ? `RSA${modulusLength}`
+    : `${modulusLength}-bit modulus`;
 }
 
 export function readRequest(pem: string): CertificateRequest | { readonly refused: string } {
@@ -72,6 +101,7 @@ function read(bytes: Bytes): CertificateRequest | { readonly refused: string } {
     ...readName(subject.content),
     ...readNames(attributes),
     publicKey: String(key.export({ type: "spki", format: "pem" })),
+    keyType: keyTypeOf(key),
   };
 }
 

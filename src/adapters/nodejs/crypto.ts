@@ -11,7 +11,7 @@ import {
   verify,
   type X509Certificate,
 } from "node:crypto";
-import type { CertificateFacts, Crypto } from "#ports/crypto.ts";
+import type { CertificateFacts, Crypto, KeyType, PublicJwk } from "#ports/crypto.ts";
 import type { Bytes } from "#ports/stream.ts";
 import {
   type Certificate,
@@ -26,6 +26,12 @@ import { readRequest, writeRequest } from "./certificate-request.ts";
 
 const serialBytes = 16;
 const rsaBits = 2048;
+const curves: Readonly<Record<string, string>> = {
+  ES256: "P-256",
+  ECDSAP256: "P-256",
+  ECDSAP384: "P-384",
+  ECDSAP521: "P-521",
+};
 /** Certificates above the leaf that a chain may bring, and how long a path may grow. */
 const chainLengthMax = 16;
 
@@ -42,10 +48,13 @@ export const systemCrypto: Crypto = {
     const key = publicKeys(publicKey);
     return verify("sha256", bytes, { key, dsaEncoding: "ieee-p1363" }, signature);
   },
+  publicJwk,
   async issue(facts, publicKey, by) {
     return issueCertificate(facts, publicKey, by, this.secret(serialBytes));
   },
   readCertificate: (pem) => readPem(pem).facts,
+  publicKeyOf: (certificate) =>
+    String(readPem(certificate).x509.publicKey.export({ type: "spki", format: "pem" })),
   async request(wanted, key) {
     return writeRequest(wanted, key);
   },
@@ -54,7 +63,7 @@ export const systemCrypto: Crypto = {
 };
 
 function generateKey(
-  algorithm: "ES256" | "RS256",
+  algorithm: "ES256" | "RS256" | KeyType,
 ): Promise<{ readonly privateKey: string; readonly publicKey: string }> {
   const encoding = {
     publicKeyEncoding: { type: "spki", format: "pem" },
@@ -63,9 +72,20 @@ function generateKey(
   return new Promise((resolve, reject) => {
     const done = (error: Error | null, publicKey: string, privateKey: string): void =>
       error === null ? resolve({ privateKey, publicKey }) : reject(error);
-    if (algorithm === "ES256") generateKeyPair("ec", { namedCurve: "P-256", ...encoding }, done);
-    else generateKeyPair("rsa", { modulusLength: rsaBits, ...encoding }, done);
+    const curve = curves[algorithm];
+    const modulusLength = algorithm === "RS256" ? rsaBits : Number(algorithm.slice("RSA".length));
+    if (algorithm === "ED25519") generateKeyPair("ed25519", encoding, done);
+    else if (curve !== undefined) generateKeyPair("ec", { namedCurve: curve, ...encoding }, done);
+    else generateKeyPair("rsa", { modulusLength, ...encoding }, done);
   });
+}
+
+function publicJwk(publicKey: string): PublicJwk {
+  const { kty, crv, x, y, n, e } = publicKeys(publicKey).export({ format: "jwk" });
+  if (kty === "EC" && crv !== undefined && x !== undefined && y !== undefined)
+    return { kty, crv, x, y };
+  if (kty === "RSA" && n !== undefined && e !== undefined) return { kty, n, e };
+  throw new Error(`a key of type ${kty} signs no tokens`);
 }
 
 const plain = (buffer: Buffer): Bytes =>

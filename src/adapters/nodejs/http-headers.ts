@@ -29,13 +29,16 @@ export function badHeader(headers: Headers): string | undefined {
     if (!token.test(name)) return name;
     if (
       beyondAscii.test(value) &&
-      hasControl(name === "set-cookie" ? value.replaceAll("\n", "") : value)
+      hasControl(hasLines(name) ? value.replaceAll("\n", "") : value)
     ) {
       return name;
     }
   }
   return undefined;
 }
+
+/** Each of its values is a line of its own on the wire. */
+const hasLines = (name: string): boolean => name === "set-cookie" || name.startsWith("x-remote-");
 
 const token = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 
@@ -75,8 +78,7 @@ export function http1Headers(headers: Headers, except?: string): string[] {
   for (const name in headers) {
     const value = headers[name];
     if (value === undefined || name === except) continue;
-    if (name === "set-cookie")
-      for (const cookie of value.split("\n")) result.push(name, toWire(cookie));
+    if (hasLines(name)) for (const cookie of value.split("\n")) result.push(name, toWire(cookie));
     else result.push(name, toWire(value));
   }
   return result;
@@ -90,7 +92,7 @@ export function http2Headers(headers: Headers): Record<string, string | string[]
     if (value === undefined) continue;
     // The one value that "te" may have there.
     if (ofConnection.has(name) && !(name === "te" && value === "trailers")) continue;
-    result[name] = name === "set-cookie" ? value.split("\n").map(toWire) : toWire(value);
+    result[name] = hasLines(name) ? value.split("\n").map(toWire) : toWire(value);
   }
   return result;
 }

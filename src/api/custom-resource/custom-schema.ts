@@ -93,8 +93,12 @@ function mergeObject(props: Props): Schema {
     name: "",
     mapType,
     fields: new Map([...(embedded ? headFields() : []), ...propertyFields(props)]),
+    ...openness(props),
   };
 }
+
+const openness = (props: Props): { readonly isOpen?: true } =>
+  props["x-kubernetes-preserve-unknown-fields"] === true ? { isOpen: true } : {};
 
 const propertyFields = (props: Props): [string, Field][] =>
   Object.entries(props.properties ?? {})
@@ -134,6 +138,7 @@ export function customSchema(
     name: modelName(group, version, kind),
     mapType: "granular",
     fields: new Map([...headFields(), ...fields]),
+    ...openness(known),
     custom: {
       head,
       prune: (value, unknown) => pruneResource(value, known, unknown),
@@ -154,10 +159,13 @@ export function customSchema(
 }
 
 const apiVersionText =
-  "The version of the schema by which this object is written, as group/version. Servers may refuse versions they do not know.";
-const kindText = "The kind of this object, in CamelCase. It cannot be changed.";
+  "APIVersion defines the version of the schema by which this object is written, as group/version. Servers may refuse versions they do not know.";
+const kindText = "Kind is what this object is, in CamelCase. It cannot be changed.";
 
 function openApiOf(props: Props, dialect: "v2" | "v3"): JsonObject {
+  // Upstream: kubectl takes what v2 does not list for unknown, so that an open kind lists nothing.
+  if (dialect === "v2" && props["x-kubernetes-preserve-unknown-fields"] === true)
+    return { type: "object" };
   const schema = (dialect === "v3" ? cloneJson(props) : plainOf(props)) as JsonObject;
   const meta = metaSchema().name;
   const ref =
@@ -170,7 +178,11 @@ function openApiOf(props: Props, dialect: "v2" | "v3"): JsonObject {
     properties: {
       apiVersion: { description: apiVersionText, type: "string" },
       kind: { description: kindText, type: "string" },
-      metadata: { description: "What every object carries: its name, labels, owners …", ...ref },
+      metadata: {
+        description:
+          "Standard object's metadata: its name, labels, owners and what the server notes about it.",
+        ...ref,
+      },
       ...Object.fromEntries(Object.entries(own).filter(([name]) => !typeMetaFields.has(name))),
     },
   };

@@ -39,13 +39,25 @@ export interface Form {
   readonly now: number;
 }
 
-export function formOf(context: ChainContext, now: number, stream = false): Form {
+/** Of what has no table: reviews, tokens, evictions. */
+export const plainFormOf = (context: ChainContext, now: number): Form =>
+  readForm(context, now, false, (asked) => asked.kind !== "Table" && allowsMetaConversion(asked));
+
+export const formOf = (context: ChainContext, now: number, stream = false): Form =>
+  readForm(context, now, stream, allowsMetaConversion);
+
+function readForm(
+  context: ChainContext,
+  now: number,
+  stream: boolean,
+  allows: (asked: Conversion) => boolean,
+): Form {
   const { request } = context;
   const mediaType = negotiate({
     accept: request.headers.accept,
     pretty: queryValue(request, "pretty"),
     userAgent: request.headers["user-agent"],
-    allows: allowsMetaConversion,
+    allows,
     stream,
     protobuf: context.protobuf,
   });

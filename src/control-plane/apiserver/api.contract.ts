@@ -525,6 +525,8 @@ export function apiContract(name: string, transport: Transport): void {
       const wanted = { spec: { resourceAttributes: { verb: "list", resource: "pods" } } };
       expect(objectOf(await ask(jane, "POST", access, wanted)).status).toEqual({ allowed: false });
       expect(objectOf(await call("POST", access, wanted)).status).toEqual({ allowed: true });
+      const accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+      expect((await call("POST", access, wanted, { accept })).status).toBe(406);
       const tokens = "/api/v1/namespaces/default/serviceaccounts/default/token";
       const made = objectOf(await call("POST", tokens, { spec: { expirationSeconds: 600 } }));
       const bearer = (token: string): Promise<ApiResponse> =>

@@ -9,6 +9,7 @@ import { type Status, StatusError } from "#machinery/status-error.ts";
 import { formatTime } from "#machinery/time.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
+import { frontProxyNames } from "./authn/request-headers.ts";
 import { ensurePolicy } from "./policy-bootstrap.ts";
 
 export interface BootstrapOptions {
@@ -23,6 +24,8 @@ export interface BootstrapOptions {
   /** Of the Services' addresses. */
   readonly serviceCidr: string;
   readonly clientCa: () => string;
+  /** Undefined: no front proxy is believed. */
+  readonly frontProxyCa: string | undefined;
 }
 
 const namespaces = ["kube-system", "kube-public", "kube-node-lease", "default"];
@@ -119,7 +122,25 @@ export class Bootstrap {
   async #clientCa(): Promise<void> {
     if (!this.#options.kinds.has("/v1/configmaps")) return;
     const path = "/api/v1/namespaces/kube-system/configmaps";
-    const data = { "client-ca-file": this.#options.clientCa() };
+    const { clientCa, frontProxyCa } = this.#options;
+    const lists = {
+      "requestheader-allowed-names": frontProxyNames,
+      "requestheader-extra-headers-prefix": ["X-Remote-Extra-"],
+      "requestheader-group-headers": ["X-Remote-Group"],
+      "requestheader-uid-headers": ["X-Remote-Uid"],
+      "requestheader-username-headers": ["X-Remote-User"],
+    };
+    const data = {
+      "client-ca-file": clientCa(),
+      ...(frontProxyCa === undefined
+        ? {}
+        : {
+            ...Object.fromEntries(
+              Object.entries(lists).map(([key, list]) => [key, JSON.stringify(list)]),
+            ),
+            "requestheader-client-ca-file": frontProxyCa,
+          }),
+    };
     const metadata = { name: "extension-apiserver-authentication", namespace: "kube-system" };
     await this.#settle({ path, kind: "ConfigMap", object: { metadata, data } });
   }

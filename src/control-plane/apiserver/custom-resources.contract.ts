@@ -378,6 +378,32 @@ export function customResourcesContract(how: string, transport: Transport): void
       expect(itemsOf(await ask(handler, "GET", cronTabs))).toEqual([]);
     });
 
+    test("where unknown fields are kept, they can be applied, too", async () => {
+      const schema = {
+        type: "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        properties: { spec: { type: "object", properties: { known: { type: "string" } } } },
+      };
+      const version = { name: "v1", served: true, storage: true };
+      const versions = [{ ...version, schema: { openAPIV3Schema: schema } }];
+      const { handler } = await withCronTabs(transport, { versions });
+      const type = "application/apply-patch+yaml";
+      const apply = (body: object) =>
+        ask(
+          handler,
+          "PATCH",
+          `${cronTabs}/a?fieldManager=me&fieldValidation=Strict`,
+          { ...cronTab("a"), spec: {}, ...body },
+          { type },
+        );
+      expect((await apply({ free: { deep: [1] }, spec: { known: "x" } })).status).toBe(201);
+      expect(objectOf(await ask(handler, "GET", `${cronTabs}/a`))).toMatchObject({
+        free: { deep: [1] },
+        spec: { known: "x" },
+      });
+      expect((await apply({ spec: { unknown: "x" } })).status).not.toBe(200);
+    });
+
     test("a changed schema counts from then on, and holds nothing old against anyone", async () => {
       const { handler, established } = await withCronTabs(transport);
       await ask(handler, "POST", cronTabs, cronTab("a", { image: "old" }));

@@ -3,6 +3,7 @@ import { groupOrder, type ResourceFacts } from "#api/facts.ts";
 import type { ApiResponse } from "#api/request.ts";
 import { encodeBase64 } from "#machinery/base64.ts";
 import { compareVersions } from "#machinery/gvk.ts";
+import type { JsonObject } from "#machinery/object.ts";
 import type { ObjectSchema } from "#machinery/schema.ts";
 import type { Crypto } from "#ports/crypto.ts";
 import { answerPlain } from "./answer.ts";
@@ -19,44 +20,108 @@ export interface ServedFacts {
   readonly schema?: ObjectSchema;
 }
 
+/** A group version that somebody else serves. */
+export interface AggregatedVersion {
+  readonly group: string;
+  readonly version: string;
+  readonly groupPriorityMinimum: number;
+  readonly versionPriority: number;
+  readonly resources: readonly ServedFacts[];
+  /** It is not available: what it served last is told. */
+  readonly isStale: boolean;
+  readonly openApiHash?: string;
+  readonly openApiV2?: JsonObject;
+}
+
+interface GroupVersion {
+  readonly version: string;
+  readonly resources: readonly ServedFacts[];
+  /** Set where somebody else serves it. */
+  readonly by?: AggregatedVersion;
+}
+
 interface Group {
   readonly name: string;
-  readonly versions: readonly { readonly version: string; readonly resources: ServedFacts[] }[];
+  readonly versions: readonly GroupVersion[];
 }
 
 const apiVersion = (group: string, version: string): string =>
   group === "" ? version : `${group}/${version}`;
 
-function grouped(served: readonly ServedFacts[]): Group[] {
+/** Custom resources' groups, among all. */
+const customPriority = 1000;
+
+/** Upstream: the group of the aggregator itself has none, and comes first. */
+function priorityOf(group: string, by: AggregatedVersion | undefined): number {
+  if (by !== undefined) return by.groupPriorityMinimum;
+  const known = groupOrder.find((one) => one.group === group)?.versions;
+  if (known === undefined) return customPriority;
+  const highest = Math.max(...known.map(({ groupPriority }) => groupPriority));
+  return highest === 0 ? Number.POSITIVE_INFINITY : highest;
+}
+
+function versionsOf(name: string, versions: readonly GroupVersion[]): GroupVersion[] {
+  const known = groupOrder.find((one) => one.group === name)?.versions ?? [];
+  const rank = ({ version }: GroupVersion): number => {
+    const at = known.findIndex((one) => one.version === version);
+    return at === -1 ? known.length : at;
+  };
+  return versions.toSorted((a, b) => {
+    const [first, second] = [a.by?.versionPriority, b.by?.versionPriority];
+    if (first !== undefined && second !== undefined && first !== second) return second - first;
+    return rank(a) - rank(b) || compareVersions(a.version, b.version);
+  });
+}
+
+function grouped(
+  served: readonly ServedFacts[],
+  aggregated: readonly AggregatedVersion[] = [],
+): Group[] {
   const groups = new Map<string, Map<string, ServedFacts[]>>();
+  const others = new Map<string, AggregatedVersion[]>();
+  for (const one of aggregated) others.set(one.group, [...(others.get(one.group) ?? []), one]);
   const order = groupOrder.map(({ group }) => group);
   const rank = (group: string): number => {
     const at = order.indexOf(group);
     return at === -1 ? order.length : at;
   };
-  const versionRank = (group: string, version: string): number => {
-    const known = groupOrder.find((one) => one.group === group)?.versions ?? [];
-    const at = known.findIndex((one) => one.version === version);
-    return at === -1 ? known.length : at;
-  };
   for (const one of served) {
     const { group, version } = one.facts;
+    const isOthers = others.get(group)?.some((other) => other.version === version) === true;
+    if (isOthers) continue;
     let versions = groups.get(group);
     if (versions === undefined) groups.set(group, (versions = new Map()));
     const list = versions.get(version);
     if (list === undefined) versions.set(version, [one]);
     else list.push(one);
   }
-  return [...groups]
-    .sort(([a], [b]) => rank(a) - rank(b) || (a < b ? -1 : 1))
-    .map(([name, versions]) => ({
+  const names = new Set([...groups.keys(), ...others.keys()]);
+  const priorities = new Map(
+    [...names].map((name) => {
+      const own = groups.has(name) ? [priorityOf(name, undefined)] : [];
+      const theirs = (others.get(name) ?? []).map((one) => priorityOf(name, one));
+      return [name, Math.max(...own, ...theirs)];
+    }),
+  );
+  const priority = (name: string): number => priorities.get(name) ?? 0;
+  return [...names]
+    .sort((a, b) => {
+      if (priority(a) !== priority(b)) return priority(b) - priority(a);
+      return rank(a) - rank(b) || (a < b ? -1 : 1);
+    })
+    .map((name) => ({
       name,
-      versions: [...versions]
-        .sort(([a], [b]) => versionRank(name, a) - versionRank(name, b) || compareVersions(a, b))
-        .map(([version, resources]) => ({
+      versions: versionsOf(name, [
+        ...[...(groups.get(name) ?? [])].map(([version, resources]) => ({
           version,
           resources: resources.sort((a, b) => (a.facts.plural < b.facts.plural ? -1 : 1)),
         })),
+        ...(others.get(name) ?? []).map((by) => ({
+          version: by.version,
+          resources: by.resources,
+          by,
+        })),
+      ]),
     }));
 }
 
@@ -105,10 +170,10 @@ function aggregated(groups: readonly Group[]): object {
     metadata: {},
     items: groups.map((group) => ({
       metadata: group.name === "" ? {} : { name: group.name },
-      versions: group.versions.map(({ version, resources }) => ({
+      versions: group.versions.map(({ version, resources, by }) => ({
         version,
         resources: resources.map(discovered),
-        freshness: "Current",
+        freshness: by?.isStale === true ? "Stale" : "Current",
       })),
     })),
   };
@@ -143,6 +208,8 @@ const allowsAggregated = ({ kind, group, version }: Conversion): boolean =>
 
 export class Discovery {
   #groups: readonly Group[];
+  #custom: readonly ServedFacts[] = [];
+  #others: readonly AggregatedVersion[] = [];
   readonly #builtIn: readonly ServedFacts[];
   readonly #crypto: Crypto;
   readonly #address: () => string | undefined;
@@ -161,9 +228,27 @@ export class Discovery {
     return this.#groups;
   }
 
+  /** The group versions that this server serves from the start. */
+  get builtIn(): { readonly group: string; readonly version: string }[] {
+    return grouped(this.#builtIn).flatMap(({ name, versions }) =>
+      versions.map(({ version }) => ({ group: name, version })),
+    );
+  }
+
   /** What is served besides the built-in kinds, from now on. */
   setCustom(custom: readonly ServedFacts[]): void {
-    this.#groups = grouped([...this.#builtIn, ...custom]);
+    this.#custom = custom;
+    this.#regroup();
+  }
+
+  /** What others serve, from now on. */
+  setAggregated(others: readonly AggregatedVersion[]): void {
+    this.#others = others;
+    this.#regroup();
+  }
+
+  #regroup(): void {
+    this.#groups = grouped([...this.#builtIn, ...this.#custom], this.#others);
     this.#aggregated.clear();
   }
 

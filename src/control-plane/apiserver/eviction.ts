@@ -24,7 +24,7 @@ import {
   tooManyRequests,
 } from "#machinery/status-error.ts";
 import { formatTime } from "#machinery/time.ts";
-import { answerPlain, formOf } from "./answer.ts";
+import { answerPlain, plainFormOf } from "./answer.ts";
 import { writeOptions } from "./body.ts";
 import type { ChainContext } from "./chain.ts";
 import { readKind, success } from "./pod-subresources.ts";
@@ -236,7 +236,7 @@ export async function handleEviction(
   world: VerbWorld,
 ): Promise<ApiResponse> {
   if (context.info.verb !== "create") throw notAllowed();
-  const form = formOf(context, world.now());
+  const form = plainFormOf(context, world.now());
   const options = optionsOf(context);
   const dryRun = writeOptions(context.request).dryRun || (options.dryRun ?? []).length > 0;
   const one: Case = { context, pods, options, dryRun, now: world.now() };

@@ -1,6 +1,7 @@
 /** The front end and the remote transport over a wire that is a function call: how contracts are told over HTTP. */
-import { unarmour } from "#adapters/memory/pem.ts";
+
 import { remoteHandler } from "#client/remote.ts";
+import { unarmour } from "#machinery/pem.ts";
 import type { HttpHandler, HttpResponse, Network } from "#ports/network.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
 import type { Transport } from "./api.contract.ts";

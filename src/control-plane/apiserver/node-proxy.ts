@@ -6,7 +6,13 @@
 import type { Node } from "#api/generated/core/v1.ts";
 import type { ApiRequest, ApiResponse } from "#api/request.ts";
 import { StatusError, serviceUnavailable } from "#machinery/status-error.ts";
-import { type Address, type HttpClient, type Network, NetworkError } from "#ports/network.ts";
+import {
+  type Address,
+  type ClientTls,
+  type HttpClient,
+  type Network,
+  NetworkError,
+} from "#ports/network.ts";
 import type { Bytes, Duplex, Source } from "#ports/stream.ts";
 
 /** Where a proxied request goes. */
@@ -17,7 +23,9 @@ export interface ProxyTarget {
   /** The kubelet: speak as the API server, and check that it is this node. */
   readonly node?: string;
   /** Whom to trust, and as whom the other side must prove itself; without it, an unnamed target's certificate is not judged. */
-  readonly tls?: { readonly roots?: string; readonly serverName: string };
+  readonly tls?: Pick<ClientTls, "roots" | "identity" | "insecure"> & {
+    readonly serverName: string;
+  };
 }
 
 export interface NodeProxy {

@@ -5,13 +5,15 @@
  */
 import { kindSchema, typeSchema } from "#api/facts.ts";
 import type { ApiResponse } from "#api/request.ts";
+import { isObject, setKey } from "#machinery/object.ts";
 import type { Field, ObjectSchema, ScalarSchema, Schema } from "#machinery/schema.ts";
 import { notAcceptable } from "#machinery/status-error.ts";
 import type { Crypto } from "#ports/crypto.ts";
 import type { Bytes } from "#ports/stream.ts";
 import type { ChainContext } from "./chain.ts";
-import type { Discovery, ServedFacts } from "./discovery.ts";
+import type { AggregatedVersion, Discovery, ServedFacts } from "./discovery.ts";
 import { acceptClauses } from "./media-type.ts";
+import { metaDescriptions } from "./meta-descriptions.ts";
 import { encodeJson } from "./object-codec.ts";
 import { resourcePaths } from "./openapi-paths.ts";
 import { openApiProtobuf } from "./openapi-protobuf.ts";
@@ -142,7 +144,9 @@ class Schemas {
     const properties: Json = {};
     const required: string[] = [];
     for (const field of schema.fields.values()) {
-      properties[field.name] = fieldJson(field, this.#dialect, this.add);
+      const description = schema.name === objectMeta ? metaDescriptions[field.name] : undefined;
+      const json = fieldJson(field, this.#dialect, this.add);
+      properties[field.name] = description === undefined ? json : { description, ...json };
       if (field.required) required.push(field.name);
     }
     return {
@@ -233,8 +237,8 @@ export class OpenApi {
     const match = /^\/openapi\/v3\/(.+)$/.exec(path);
     if (match?.[1] === undefined) return undefined;
     for (const { name, versions } of this.#groups()) {
-      for (const { version, resources } of versions) {
-        if (pathOf(name, version) !== match[1]) continue;
+      for (const { version, resources, by } of versions) {
+        if (pathOf(name, version) !== match[1] || by !== undefined) continue;
         const tag = this.#hash(name, version, resources);
         const made = { bytes: encodeJson(this.#documentV3(resources)), tag: `"${tag}"` };
         return answer(context, made, "application/json");
@@ -259,9 +263,10 @@ export class OpenApi {
     if (this.#index !== undefined) return this.#index;
     const paths: Json = {};
     for (const { name, versions } of this.#groups()) {
-      for (const { version, resources } of versions) {
+      for (const { version, resources, by } of versions) {
         const path = pathOf(name, version);
-        const hash = this.#hash(name, version, resources);
+        if (by !== undefined && by.openApiHash === undefined) continue;
+        const hash = by?.openApiHash ?? this.#hash(name, version, resources);
         paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` };
       }
     }
@@ -293,15 +298,27 @@ export class OpenApi {
   }
 
   #documentV2(): Json {
-    const resources = this.#groups().flatMap(({ versions }) =>
-      versions.flatMap((one) => one.resources),
-    );
+    const all = this.#groups().flatMap(({ versions }) => versions);
+    const resources = all.flatMap((one) => (one.by === undefined ? one.resources : []));
     const schemas = new Schemas("v2");
     for (const name of metaTypes) schemas.add(typeSchema(name));
     for (const resource of resources) addResource(schemas, resource);
     const paths = Object.assign({}, ...resources.map((one) => resourcePaths(one, "v2"))) as Json;
-    return { swagger: "2.0", info, paths, definitions: schemas.finish() };
+    const definitions = schemas.finish();
+    for (const { by } of all) if (by !== undefined) mergeV2(by, paths, definitions);
+    return { swagger: "2.0", info, paths, definitions };
   }
+}
+
+/** Adds what an extension server documents: its own paths, and the definitions that nobody has made yet. */
+function mergeV2({ group, version, openApiV2 }: AggregatedVersion, paths: Json, made: Json): void {
+  const root = `/${pathOf(group, version)}/`;
+  const theirs = isObject(openApiV2?.paths) ? openApiV2.paths : {};
+  for (const [path, item] of Object.entries(theirs))
+    if (`${path}/`.startsWith(root)) paths[path] = item;
+  const definitions = isObject(openApiV2?.definitions) ? openApiV2.definitions : {};
+  for (const [name, definition] of Object.entries(definitions))
+    if (!Object.hasOwn(made, name)) setKey(made, name, definition);
 }
 
 function answer(

@@ -11,15 +11,21 @@ import {
   serviceUnavailable,
 } from "#machinery/status-error.ts";
 import { parseTime } from "#machinery/time.ts";
+import type { Admission } from "./admission/admission.ts";
 import type { ChainContext } from "./chain.ts";
+import { admitConnect } from "./connect-admission.ts";
+import { linkThrough } from "./html-links.ts";
 import { kubeletOf, type NodeProxy, type ProxyTarget } from "./node-proxy.ts";
+import { asForwarded, isPlainRead, seenFromOutside } from "./proxied-answer.ts";
 import type { Reader } from "./reader.ts";
 import { queryValue } from "./request-info.ts";
 import { notAllowed } from "./resource-verbs.ts";
+import { overWebSocket, withoutUpgrade } from "./websocket-answer.ts";
 
 export interface ProxyParts {
   readonly proxy: NodeProxy | undefined;
   readonly reader: Reader;
+  readonly admission: Admission;
 }
 
 const pods = { group: "", plural: "pods" };
@@ -142,8 +148,8 @@ async function handleLog(context: ChainContext, parts: ProxyParts): Promise<ApiR
   const query = pick(request, [...logFlags, ...logNumbers, "sinceTime", "stream"]);
   const path = `/containerLogs/${info.namespace}/${info.name}/${container}${queryText(query)}`;
   const target = await kubelet(parts, nodeName);
-  const answer = await proxyOf(parts).forward(target, path, request);
-  return answer.status === 200 ? answer : await refusedByKubelet(answer);
+  const answer = await proxyOf(parts).forward(target, path, withoutUpgrade(request));
+  return answer.status === 200 ? overWebSocket(request, answer) : await refusedByKubelet(answer);
 }
 
 /** Upstream: what a kubelet refuses comes as a Status; its text is the message. */
@@ -269,7 +275,13 @@ async function handleProxy(context: ChainContext, parts: ProxyParts): Promise<Ap
   const { scheme, name, port } = splitName(info.name);
   const rest = info.parts.slice(3).join("/");
   const slash = request.path.endsWith("/") && rest !== "" ? "/" : "";
-  const path = `/${rest}${slash}${queryText(request.query)}`;
+  if (rest === "" && !request.path.endsWith("/") && isPlainRead(request)) {
+    // Relative links of the page would lead astray.
+    const headers = { location: `${request.path}/${queryText(request.query)}` };
+    const bytes = new Uint8Array();
+    return { status: 301, headers, content: { type: "bytes", mediaType: "text/plain", bytes } };
+  }
+  const below = `/${rest}${slash}`;
   let target: ProxyTarget;
   if (info.resource === "nodes") {
     const own = await kubelet(parts, name);
@@ -282,7 +294,31 @@ async function handleProxy(context: ChainContext, parts: ProxyParts): Promise<Ap
     const backends = parts.reader.get(endpoints, info.namespace, name);
     target = serviceTarget(service, backends, scheme, port);
   }
-  return await proxyOf(parts).forward(target, path, request);
+  const prefix = request.path.endsWith(below) ? request.path.slice(0, -below.length) : request.path;
+  const forwarded = asForwarded(request, `${prefix}${below}`);
+  const path = `${below}${queryText(request.query)}`;
+  const answer = await proxyOf(parts).forward(target, path, forwarded);
+  const { host = "" } = request.headers;
+  return seenFromOutside(answer, linkThrough(prefix, [`${target.host}:${target.port}`, host]));
+}
+
+type Connect = (context: ChainContext, parts: ProxyParts) => Promise<ApiResponse>;
+const connects: Readonly<Record<string, Connect>> = {
+  "pods/exec": (context, parts) => handleStream(context, parts, "exec"),
+  "pods/attach": (context, parts) => handleStream(context, parts, "attach"),
+  "pods/portforward": handlePortForward,
+  "pods/proxy": handleProxy,
+  "services/proxy": handleProxy,
+  "nodes/proxy": handleProxy,
+};
+
+async function admitted(
+  connect: Connect,
+  context: ChainContext,
+  parts: ProxyParts,
+): Promise<ApiResponse> {
+  await admitConnect(context, parts.admission);
+  return await connect(context, parts);
 }
 
 /** Undefined: not a subresource that connects. */
@@ -292,20 +328,8 @@ export function handleConnect(
 ): Promise<ApiResponse> | undefined {
   const { resource, subresource, group } = context.info;
   if (group !== "") return undefined;
-  switch (`${resource}/${subresource}`) {
-    case "pods/log":
-      return handleLog(context, parts);
-    case "pods/exec":
-      return handleStream(context, parts, "exec");
-    case "pods/attach":
-      return handleStream(context, parts, "attach");
-    case "pods/portforward":
-      return handlePortForward(context, parts);
-    case "pods/proxy":
-    case "services/proxy":
-    case "nodes/proxy":
-      return handleProxy(context, parts);
-    default:
-      return undefined;
-  }
+  const id = `${resource}/${subresource}`;
+  if (id === "pods/log") return handleLog(context, parts);
+  const connect = connects[id];
+  return connect === undefined ? undefined : admitted(connect, context, parts);
 }

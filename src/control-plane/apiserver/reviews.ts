@@ -12,7 +12,7 @@ import { type FieldError, invalid, required } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { badRequest, invalidObject } from "#machinery/status-error.ts";
 import { formatTime } from "#machinery/time.ts";
-import { answerPlain, formOf } from "./answer.ts";
+import { answerPlain, plainFormOf } from "./answer.ts";
 import type { ServiceAccountTokens } from "./authn/service-account-token.ts";
 import type { Attributes, Authorizer } from "./authz/authorizer.ts";
 import { readBody, writeOptions } from "./body.ts";
@@ -184,7 +184,7 @@ export async function handleReview(
   const answer = answers[`${group}/${version}/${plural}`];
   const schema = kindSchema(group, version, kind);
   if (answer === undefined || schema === undefined) throw new Error(`no facts about ${kind}`);
-  const form = formOf(context, world.now());
+  const form = plainFormOf(context, world.now());
   const { fieldValidation } = writeOptions(context.request);
   const expected = { group, version, kind, schema };
   const object = readBody(context.request, expected, fieldValidation, context.warnings);

@@ -1,8 +1,10 @@
 /** Routing: the last link of the handler chain: from what a request asks for to the function that answers it. */
+import { ComponentStatus } from "#api/core/v1/componentstatus.ts";
 import { type ResourceFacts, resourceFactsOf } from "#api/facts.ts";
 import type { ApiResponse } from "#api/request.ts";
 import { StatusError } from "#machinery/status-error.ts";
 import type { ChainContext, ChainHandler } from "./chain.ts";
+import { type Component, handleComponentStatus } from "./component-status.ts";
 import type { Discovery, ServedFacts } from "./discovery.ts";
 import { handleEviction } from "./eviction.ts";
 import { handleBinding } from "./pod-subresources.ts";
@@ -32,6 +34,10 @@ export interface RouteParts {
   readonly reviews: ReviewParts;
   readonly tokens: TokenParts | undefined;
   readonly proxy: ProxyParts;
+  readonly components: readonly Component[];
+  readonly aggregator:
+    | { handle(context: ChainContext): Promise<ApiResponse> | undefined }
+    | undefined;
   /** Paths that are no resources. Undefined: no such path. */
   readonly path: (context: ChainContext) => Promise<ApiResponse | undefined>;
 }
@@ -153,6 +159,8 @@ function subresource(
 export function routes(parts: RouteParts): ChainHandler {
   return async (context) => {
     const { info } = context;
+    const forwarded = parts.aggregator?.handle(context);
+    if (forwarded !== undefined) return await forwarded;
     if (!info.isResource) {
       const answer = parts.discovery.handle(context) ?? (await parts.path(context));
       if (answer === undefined) throw noSuchPath();
@@ -163,6 +171,10 @@ export function routes(parts: RouteParts): ChainHandler {
       const pods = parts.served.get("/v1/pods");
       if (pods === undefined) throw noSuchPath();
       return await handleBinding(context, pods, parts.world);
+    }
+    if (id === "/v1/componentstatuses") {
+      context.warnings.push(ComponentStatus.deprecation ?? "");
+      return handleComponentStatus(context, parts.components, parts.world.now());
     }
     const review = reviews.get(id);
     if (review !== undefined)

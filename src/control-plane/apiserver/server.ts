@@ -2,10 +2,14 @@
  * The API server: everything assembled. One handler chain serves everyone: over HTTP, with the identity that a connection proves, and
  * directly in this process, with a fixed identity.
  */
+import { apiregistrationGroup } from "#api/apiregistration/v1/apiservice.ts";
+import { ComponentStatus } from "#api/core/v1/componentstatus.ts";
+import { flowcontrolGroup } from "#api/flowcontrol/v1/bootstrap.ts";
 import { rbacGroup } from "#api/rbac/v1/policy-rule.ts";
 import type { ApiResponse, Handler, User } from "#api/request.ts";
 import type { Resource } from "#api/resource.ts";
 import type { ApiObject } from "#machinery/meta.ts";
+import { Metrics } from "#machinery/metrics.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Crypto } from "#ports/crypto.ts";
@@ -15,9 +19,11 @@ import type { Random } from "#ports/random.ts";
 import type { Store } from "#ports/store.ts";
 import { Admission } from "./admission/admission.ts";
 import { admissionPlugins } from "./admission/plugins.ts";
+import { Aggregator, type Delegate } from "./aggregator.ts";
 import type { Authenticator } from "./authn/authenticator.ts";
 import { bootstrapTokens } from "./authn/bootstrap-token.ts";
 import { clientCertificates } from "./authn/client-certificate.ts";
+import { requestHeaders } from "./authn/request-headers.ts";
 import { type ServiceAccountKey, ServiceAccountTokens } from "./authn/service-account-token.ts";
 import { anyOf } from "./authz/authorizer.ts";
 import { preventEscalation } from "./authz/escalation.ts";
@@ -27,19 +33,32 @@ import { administrators, Rbac } from "./authz/rbac.ts";
 import { bodyBytesMax } from "./body.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import type { ChainContext } from "./chain.ts";
+import type { Component } from "./component-status.ts";
 import { CustomResources } from "./custom-resources.ts";
 import { Discovery } from "./discovery.ts";
+import type { FrontProxy } from "./extension-server.ts";
+import { FlowControlObjects } from "./flow-control-objects.ts";
 import { handlerChain } from "./handler-chain.ts";
 import { bodyTooLarge, httpFront } from "./http-front.ts";
+import { IssuerDocuments, issuerPaths } from "./issuer-documents.ts";
 import type { NodeProxy } from "./node-proxy.ts";
 import { ObjectLease } from "./object-lease.ts";
 import { OpenApi } from "./openapi.ts";
-import { type HealthCheck, health, jsonDocument, serverVersion } from "./public-paths.ts";
+import { ownRequests } from "./own-requests.ts";
+import {
+  type HealthCheck,
+  health,
+  jsonDocument,
+  metricsText,
+  serverVersion,
+} from "./public-paths.ts";
 import type { Reader, ResourceRef } from "./reader.ts";
 import { Registry } from "./registry.ts";
+import { RequestMetrics } from "./request-metrics.ts";
 import { reviewFacts } from "./reviews.ts";
 import { bindingFacts, offeredFacts, resourceId, routes } from "./routes.ts";
 import { ServedResource } from "./served-resource.ts";
+import { storeTimes, tellOfObjects } from "./server-metrics.ts";
 import { ServiceAllocator } from "./service-allocator.ts";
 import type { InFlightLimits } from "./stages/limits.ts";
 import { StoreMirror } from "./store-mirror.ts";
@@ -71,6 +90,14 @@ export interface ApiServerOptions {
   /** How nodes are reached for logs, exec and the like. */
   readonly nodeProxy?: NodeProxy;
   readonly limits?: InFlightLimits;
+  /** What this server shows to extension servers, and what front proxies of its own show. */
+  readonly frontProxy?: FrontProxy;
+  /** Group versions that programs in this process serve. */
+  readonly delegates?: readonly Delegate[];
+  /** Where everything in this process is counted; told at /metrics. Default: of its own. */
+  readonly metrics?: Metrics;
+  /** What ComponentStatus tells of besides the store. */
+  readonly components?: readonly Component[];
 }
 
 export interface ApiServer {
@@ -124,12 +151,18 @@ class Server implements ApiServer {
   readonly #openApi: OpenApi;
   readonly #discovery: Discovery;
   readonly #custom: CustomResources | undefined;
+  readonly #issuer: IssuerDocuments | undefined;
+  readonly #flowControl: FlowControlObjects | undefined;
+  readonly #aggregator: Aggregator | undefined;
+  readonly #metrics: Metrics;
   #advertised: string | undefined;
+  #started = false;
   #closing = false;
 
   constructor(options: ApiServerOptions) {
     this.#options = options;
     const { store, clock, random, crypto, log } = options;
+    this.#metrics = options.metrics ?? new Metrics();
     this.#mirror = new StoreMirror(store, clock, log);
     const ports = options.nodePortRange ?? defaultPorts;
     const allocator = new ServiceAllocator(options.serviceCidr, ports, random.fork("services"));
@@ -148,21 +181,27 @@ class Server implements ApiServer {
       crypto,
     });
     this.#makeRegistries(admission, allocator);
+    tellOfObjects(this.#metrics, this.#registries);
     this.#registries.get("/pods")?.cache.observe(references.observe);
     for (const kind of ["RoleBinding", "ClusterRoleBinding"] as const) {
       const registry = this.#registries.get(`${rbacGroup}/${kind.toLowerCase()}s`);
       registry?.cache.observe(rbac.observer(kind));
     }
     const tokens = this.#tokens(reader);
-    const authenticators: Authenticator[] = [clientCertificates(crypto, clock, options.clientCa)];
+    this.#issuer = this.#issuerDocuments(tokens);
+    const authenticators: Authenticator[] = [];
+    const { frontProxy } = options;
+    if (frontProxy !== undefined) authenticators.push(requestHeaders(crypto, clock, frontProxy.ca));
+    authenticators.push(clientCertificates(crypto, clock, options.clientCa));
     authenticators.push(bootstrapTokens(reader, crypto, clock));
     if (tokens !== undefined) authenticators.push(tokens);
     const offered = [...this.#served.values()].map(({ resource }) => offeredFacts(resource.facts));
     offered.push(...reviewFacts.map(offeredFacts));
     if (bindingFacts !== undefined && this.#served.has("/v1/pods"))
-      offered.push(offeredFacts(bindingFacts));
+      offered.push(offeredFacts(bindingFacts), offeredFacts(ComponentStatus.facts));
     this.#discovery = new Discovery(offered, crypto, () => this.#advertised);
     this.#openApi = new OpenApi(() => this.#discovery.groups, crypto);
+    this.#aggregator = this.#makeAggregator(reader);
     const jitter = random.fork("watch timeouts");
     this.handler = handlerChain({
       log,
@@ -170,6 +209,7 @@ class Server implements ApiServer {
       authenticators,
       authorizer,
       limits: options.limits ?? defaultLimits,
+      metrics: new RequestMetrics(this.#metrics),
       routes: routes({
         served: this.#served,
         discovery: this.#discovery,
@@ -183,11 +223,14 @@ class Server implements ApiServer {
           tokens === undefined
             ? undefined
             : { tokens, reader, admission, random: random.fork("token ids") },
-        proxy: { proxy: options.nodeProxy, reader },
+        proxy: { proxy: options.nodeProxy, reader, admission },
+        aggregator: this.#aggregator,
+        components: [...(options.components ?? []), this.#storeComponent()],
         path: (context) => this.#path(context),
       }),
     });
     this.#custom = this.#makeCustom(admission);
+    this.#flowControl = this.#makeFlowControl();
     this.#bootstrap = new Bootstrap({
       handler: this.as(serverUser),
       clock,
@@ -197,6 +240,7 @@ class Server implements ApiServer {
       family: allocator.family,
       serviceCidr: allocator.range,
       clientCa: options.clientCa,
+      frontProxyCa: frontProxy?.ca,
     });
   }
 
@@ -227,6 +271,20 @@ class Server implements ApiServer {
     });
   }
 
+  #issuerDocuments(tokens: ServiceAccountTokens | undefined): IssuerDocuments | undefined {
+    const { serviceAccounts, crypto } = this.#options;
+    if (serviceAccounts === undefined || tokens === undefined) return undefined;
+    const { issuer, keys } = serviceAccounts;
+    const keyId = (key: ServiceAccountKey): string => tokens.keyId(key);
+    return new IssuerDocuments({
+      crypto,
+      issuer,
+      keys,
+      keyId,
+      advertised: () => this.#advertised,
+    });
+  }
+
   #makeCustom(admission: Admission): CustomResources | undefined {
     const definitions = this.#registries.get("apiextensions.k8s.io/customresourcedefinitions");
     if (definitions === undefined) return undefined;
@@ -243,6 +301,7 @@ class Server implements ApiServer {
           clock,
           random: random.fork(name),
           admission,
+          times: storeTimes(this.#metrics, resource.group, resource.plural),
         });
       },
       served: this.#served,
@@ -250,12 +309,49 @@ class Server implements ApiServer {
       changed: (served) => {
         this.#discovery.setCustom(served);
         this.#openApi.forget();
+        this.#aggregator?.setCustom(served.map(({ facts }) => facts));
       },
       handler: this.as(serverUser),
       user: serverUser,
       clock,
       crypto,
       log,
+    });
+  }
+
+  #storeComponent(): Component {
+    const problem = () => (this.#mirror.healthy ? undefined : "the store's watch is broken");
+    return { name: "etcd-0", problem };
+  }
+
+  #makeFlowControl(): FlowControlObjects | undefined {
+    const flowSchemas = this.#registries.get(`${flowcontrolGroup}/flowschemas`);
+    const priorityLevels = this.#registries.get(`${flowcontrolGroup}/prioritylevelconfigurations`);
+    if (flowSchemas === undefined || priorityLevels === undefined) return undefined;
+    const { clock, log } = this.#options;
+    const ask = ownRequests(this.as(serverUser));
+    return new FlowControlObjects({ flowSchemas, priorityLevels, ask, clock, log });
+  }
+
+  #makeAggregator(reader: Reader): Aggregator | undefined {
+    const apiServices = this.#registries.get(`${apiregistrationGroup}/apiservices`);
+    if (apiServices === undefined) return undefined;
+    const { clock, log, nodeProxy, frontProxy, delegates = [] } = this.#options;
+    const backends = ["/services", "discovery.k8s.io/endpointslices"];
+    return new Aggregator({
+      apiServices,
+      watched: backends.flatMap((id) => this.#registries.get(id) ?? []),
+      reader,
+      proxy: nodeProxy,
+      frontProxy,
+      delegates,
+      ask: ownRequests(this.as(serverUser)),
+      clock,
+      log,
+      changed: (versions) => {
+        this.#discovery.setAggregated(versions);
+        this.#openApi.forget();
+      },
     });
   }
 
@@ -280,6 +376,7 @@ class Server implements ApiServer {
         clock,
         random: random.fork(`${group}/${plural}`),
         admission,
+        times: storeTimes(this.#metrics, group, plural),
         ...(isService ? { hooks: allocator.hooks } : {}),
         ...(isEvent ? { lease: new ObjectLease(store, clock, eventTtlSeconds) } : {}),
       });
@@ -305,6 +402,9 @@ class Server implements ApiServer {
     await this.#mirror.start();
     await this.#custom?.start();
     await this.#bootstrap.run();
+    await this.#flowControl?.start();
+    await this.#aggregator?.start(this.#discovery.builtIn);
+    this.#started = true;
     const { advertise } = this.#options;
     if (advertise !== undefined) await this.advertise(advertise.address, advertise.port);
   }
@@ -332,18 +432,23 @@ class Server implements ApiServer {
   #checks(): readonly HealthCheck[] {
     const everywhere = ["healthz", "livez", "readyz"] as const;
     const fine = (): undefined => undefined;
+    const store = () => (this.#mirror.healthy ? undefined : "the store's watch is broken");
+    const hook = (name: string, isDone: () => boolean): HealthCheck => ({
+      name,
+      check: () => (isDone() ? undefined : "not finished"),
+      on: everywhere,
+    });
     return [
       { name: "ping", check: fine, on: everywhere },
-      {
-        name: "etcd",
-        check: () => (this.#mirror.healthy ? undefined : "the store's watch is broken"),
-        on: everywhere,
-      },
-      {
-        name: "poststarthook/bootstrap",
-        check: () => (this.#bootstrap.done ? undefined : "not finished"),
-        on: everywhere,
-      },
+      { name: "etcd", check: store, on: everywhere },
+      { name: "etcd-readiness", check: store, on: ["readyz"] },
+      hook("poststarthook/rbac/bootstrap-roles", () => this.#bootstrap.done),
+      hook(
+        "poststarthook/scheduling/bootstrap-system-priority-classes",
+        () => this.#bootstrap.done,
+      ),
+      hook("poststarthook/priority-and-fairness-config-producer", () => this.#started),
+      hook("autoregister-completion", () => this.#started),
       {
         name: "shutdown",
         check: () => (this.#closing ? "process is shutting down" : undefined),
@@ -355,8 +460,11 @@ class Server implements ApiServer {
   async #path(context: ChainContext): Promise<ApiResponse | undefined> {
     const { path, verb } = context.info;
     if (verb !== "get" && verb !== "head") return undefined;
+    if (path === "/metrics") return metricsText(this.#metrics.write());
     if (path === "/version" || path === "/version/") return jsonDocument(serverVersion, true);
     if (path === "/") return jsonDocument({ paths: this.#paths() }, true);
+    const published = this.#issuer?.answer(path);
+    if (published !== undefined) return published;
     return health(context, this.#checks()) ?? (await this.#openApi.handle(context));
   }
 
@@ -369,6 +477,8 @@ class Server implements ApiServer {
     return [
       ...this.#discovery.paths(),
       ...healthPaths,
+      ...(this.#issuer === undefined ? [] : issuerPaths),
+      "/metrics",
       "/openapi/v2",
       "/openapi/v3",
       "/version",
@@ -379,6 +489,8 @@ class Server implements ApiServer {
     this.#closing = true;
     this.#bootstrap.stop();
     this.#custom?.stop();
+    this.#flowControl?.stop();
+    this.#aggregator?.stop();
     this.#mirror.stop();
     await Promise.all([...this.#listeners].map((listener) => listener.close(graceMs)));
   }

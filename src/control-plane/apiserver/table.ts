@@ -63,6 +63,9 @@ function shownWith(object: ApiObject, { includeObject, version }: TableOptions):
   return includeObject === "Object" ? object : partialMetadata(object, version);
 }
 
+const ordered = ({ tableOrder }: Resource, objects: readonly ApiObject[]): readonly ApiObject[] =>
+  tableOrder === undefined ? objects : [...objects].sort((a, b) => tableOrder(a, b));
+
 /** `columns` false: the columns were told before (later events of a watch). */
 export function tableOf(
   resource: Resource,
@@ -76,7 +79,7 @@ export function tableOf(
     apiVersion: `meta.k8s.io/${options.version}`,
     metadata,
     columnDefinitions: columns ? columnDefinitions(resource) : [],
-    rows: objects.map((object) =>
+    rows: ordered(resource, objects).map((object) =>
       rowOf(resource, object, options.isList === true ? objects : [], options),
     ),
   };

@@ -11,7 +11,7 @@ import { badRequest, conflict, invalidObject, notFound } from "#machinery/status
 import { formatTime } from "#machinery/time.ts";
 import type { Random } from "#ports/random.ts";
 import type { Admission } from "./admission/admission.ts";
-import { answerPlain, formOf } from "./answer.ts";
+import { answerPlain, plainFormOf } from "./answer.ts";
 import type { BoundObject, ServiceAccountTokens } from "./authn/service-account-token.ts";
 import { readBody, writeOptions } from "./body.ts";
 import type { ChainContext } from "./chain.ts";
@@ -90,7 +90,7 @@ export async function handleTokenRequest(
 ): Promise<ApiResponse> {
   const { info, request, warnings } = context;
   if (info.verb !== "create" || info.namespace === "") throw notAllowed();
-  const form = formOf(context, world.now());
+  const form = plainFormOf(context, world.now());
   const schema = kindSchema(kind.group, kind.version, kind.kind);
   if (schema === undefined) throw new Error("no facts about TokenRequest");
   const { fieldValidation, dryRun } = writeOptions(request);

@@ -118,6 +118,37 @@ export function webhooksContract(how: string, transport: Transport): void {
       });
     });
 
+    test("one is asked by what somebody connects, and with which options", async () => {
+      const { call, register, asked } = await start(() => ({
+        allowed: false,
+        status: { code: 403, message: "no shells here" },
+      }));
+      const rule = { operations: ["CONNECT"], apiGroups: [""], apiVersions: ["v1"] };
+      await register("Validating", { rules: [{ ...rule, resources: ["pods/exec"] }] });
+      const target = "/api/v1/namespaces/default/pods/a/exec?command=sh&command=-c&stdin=true";
+      expect(refusal(await call("POST", target))).toEqual([
+        403,
+        'admission webhook "check.example.com" denied the request: no shells here',
+      ]);
+      expect(asked[0]?.request).toMatchObject({
+        operation: "CONNECT",
+        kind: { group: "", version: "v1", kind: "PodExecOptions" },
+        subResource: "exec",
+        name: "a",
+        object: {
+          kind: "PodExecOptions",
+          apiVersion: "v1",
+          stdin: true,
+          stdout: true,
+          stderr: true,
+          command: ["sh", "-c"],
+        },
+        options: null,
+      });
+      expect((await call("GET", "/api/v1/namespaces/default/pods/a/log")).status).toBe(404);
+      expect(asked).toHaveLength(1);
+    });
+
     test("one refuses, in its own words", async () => {
       const { call, register, asked } = await start(({ request }) =>
         request.operation === "DELETE"

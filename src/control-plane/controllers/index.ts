@@ -1,6 +1,7 @@
 /** All controllers, in the order in which they start. A new one is a file and a line here. */
 import type { Client } from "#client/client.ts";
 import { createInformers, type Informers } from "#client/informer.ts";
+import type { Metrics } from "#machinery/metrics.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import type { Random } from "#ports/random.ts";
@@ -19,6 +20,7 @@ import { deploymentController } from "./deployment.ts";
 import { disruptionController, staleDisruptionController } from "./disruption.ts";
 import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
+import { endpointSliceMirroringController } from "./endpointslice-mirroring.ts";
 import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
 import { ingressStatusController } from "./ingress-status.ts";
@@ -28,6 +30,7 @@ import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
 import { persistentVolumeBinder } from "./persistent-volume-binder.ts";
 import { persistentVolumeClaimBinder } from "./persistent-volume-claim-binder.ts";
+import { podCertificateCleaner } from "./pod-certificate-cleaner.ts";
 import { podGcController } from "./pod-gc.ts";
 import { replicaSetController } from "./replicaset.ts";
 import { replicationController } from "./replicationcontroller.ts";
@@ -43,14 +46,17 @@ import {
 } from "./storage-protection.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
 import { tokenCleanerController } from "./token-cleaner.ts";
+import { trustBundlePublisher } from "./trust-bundle-publisher.ts";
 import { ttlAfterFinishedController } from "./ttl-after-finished.ts";
 
 export const controllers: readonly Controller[] = [
   serviceAccountController,
   rootCaCertPublisher,
+  trustBundlePublisher,
   clusterRoleAggregationController,
   certificateController,
   tokenCleanerController,
+  podCertificateCleaner,
   namespaceController,
   nodeIpamController,
   nodeLifecycleController,
@@ -66,6 +72,7 @@ export const controllers: readonly Controller[] = [
   disruptionController,
   staleDisruptionController,
   endpointSliceController,
+  endpointSliceMirroringController,
   endpointsController,
   serviceLoadBalancerController,
   ingressStatusController,
@@ -89,6 +96,7 @@ export interface ControllersOptions {
   readonly random: Random;
   readonly log: Log;
   readonly settings?: Partial<ControllerSettings>;
+  readonly metrics?: Metrics;
   /**
    * Shared with others in the process; stays running when the controllers stop. Default: their own.
    */
@@ -109,7 +117,8 @@ export function startControllers(options: ControllersOptions): Running {
       log,
     });
   const settings = { ...defaultSettings, ...options.settings };
-  const world: ControllerWorld = { clientFor, informers, clock, random, log, settings };
+  const counted = options.metrics === undefined ? {} : { metrics: options.metrics };
+  const world: ControllerWorld = { clientFor, informers, clock, random, log, settings, ...counted };
   const running = (options.controllers ?? controllers).map((controller) => controller.start(world));
   return {
     async stop() {

@@ -30,6 +30,7 @@ import { type ApiServer, createApiServer } from "#control-plane/apiserver/server
 import { openStore } from "#control-plane/store/store.ts";
 import { type ApiObject, keyOf, type Stored } from "#machinery/meta.ts";
 import { formatMicroTime, formatTime, parseTime } from "#machinery/time.ts";
+import type { Crypto } from "#ports/crypto.ts";
 import { type Transport, transports, type Way, wayTo } from "#simulation/transport.ts";
 import { startScheduler } from "../scheduler/scheduler.ts";
 import { startControllers } from "./index.ts";
@@ -121,6 +122,12 @@ class Kubelet {
   }
 }
 
+async function authorityOf(crypto: Crypto): Promise<string> {
+  const { privateKey, publicKey } = await crypto.generateKey("ES256");
+  const facts = { user: "ca", groups: [], names: [], uses: ["ca"] as const, fromMs: 0, toMs: 4e12 };
+  return crypto.issue(facts, publicKey, { privateKey });
+}
+
 class World {
   readonly transport: Transport;
   constructor(transport: Transport) {
@@ -167,7 +174,7 @@ class World {
       clientFor: (identity) => this.clientFor(identity),
       informers,
       ...ports,
-      settings: { clusterCidr: "10.244.0.0/16", rootCa: "PEM" },
+      settings: { clusterCidr: "10.244.0.0/16", rootCa: await authorityOf(crypto) },
     });
     const scheduler = startScheduler({
       client: this.clientFor("system:kube-scheduler"),
@@ -377,7 +384,9 @@ test.each(transports)(
     } as New<Namespace>);
     await w.run(1);
     expect((await w.list(ServiceAccount, "shop")).map(keyOf)).toEqual(["shop/default"]);
-    expect((await w.list(ConfigMap, "shop"))[0]?.data).toEqual({ "ca.crt": "PEM" });
+    expect((await w.list(ConfigMap, "shop"))[0]?.data).toEqual({
+      "ca.crt": expect.stringContaining("-----BEGIN CERTIFICATE-----"),
+    });
     const made = deployment(2);
     await w.admin.create(Deployment, {
       ...made,

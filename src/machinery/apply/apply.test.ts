@@ -16,6 +16,7 @@ import {
   formatPath,
   hasPath,
   intersection,
+  ordered,
   parseFieldSet,
   pathsOf,
   setOfPaths,
@@ -310,6 +311,28 @@ test("field sets obey the laws of sets", () => {
       expect(parseFieldSet(JSON.parse(JSON.stringify(a)))).toEqual(a);
     }),
   );
+});
+
+test("sets are written in upstream's order, whatever order they grew in", () => {
+  const set: FieldSet = {
+    "i:10": {},
+    "i:9": {},
+    'v:"x"': {},
+    'k:{"name":"b"}': { "f:z": {}, "f:a": {}, ".": {} },
+    "f:b": {},
+    "f:a": {},
+  };
+  expect(JSON.stringify(ordered(set))).toBe(
+    JSON.stringify({
+      "f:a": {},
+      "f:b": {},
+      'k:{"name":"b"}': { ".": {}, "f:a": {}, "f:z": {} },
+      'v:"x"': {},
+      "i:9": {},
+      "i:10": {},
+    }),
+  );
+  expect(ordered(ordered(set))).toBe(ordered(set));
 });
 
 test("field sets of others are read into their one spelling", () => {

@@ -132,6 +132,33 @@ export type FieldPath = readonly string[];
 
 const elementTypes = "fkvi";
 
+/** Upstream's order: the node itself, fields, keyed items, values, positions. */
+const inOrder = (a: string, b: string): number =>
+  elementTypes.indexOf(a[0] ?? "") - elementTypes.indexOf(b[0] ?? "") ||
+  (a.startsWith("i:") ? Number(a.slice(2)) - Number(b.slice(2)) : compareUtf8(a, b));
+
+const orderedSets = new WeakMap<FieldSet, FieldSet>();
+/** The same set, written in upstream's order: clients compare what managers own as text. */
+export function ordered(set: FieldSet): FieldSet {
+  if (isEmptySet(set)) return set;
+  const known = orderedSets.get(set);
+  if (known !== undefined) return known;
+  const elements = Object.keys(set);
+  const sorted = elements.toSorted(inOrder);
+  let isSame = true;
+  const out: MutableFieldSet = {};
+  for (const [index, element] of sorted.entries()) {
+    const node = set[element] ?? leaf;
+    const child = ordered(node);
+    isSame &&= child === node && elements[index] === element;
+    out[element] = child;
+  }
+  const result = isSame ? set : out;
+  orderedSets.set(set, result);
+  orderedSets.set(result, result);
+  return result;
+}
+
 export function* pathsOf(
   set: FieldSet,
   prefix: FieldPath = [],
@@ -139,10 +166,7 @@ export function* pathsOf(
   // In upstream's order: fields before items, members before what lies below them.
   const elements = Object.keys(set)
     .filter((element) => element !== self)
-    .sort(
-      (a, b) =>
-        elementTypes.indexOf(a[0] ?? "") - elementTypes.indexOf(b[0] ?? "") || compareUtf8(a, b),
-    );
+    .sort(inOrder);
   for (const element of elements) {
     const node = set[element] ?? leaf;
     if (isMember(node)) yield [...prefix, element];

@@ -15,6 +15,7 @@ import {
   fieldPath,
   intersection,
   isEmptySet,
+  ordered,
   parseFieldSet,
   recursiveDifference,
   setOfPaths,
@@ -139,7 +140,7 @@ const entryOf = (one: Managed): ManagedFieldsEntry => ({
   apiVersion: one.apiVersion,
   ...(one.time === undefined ? {} : { time: one.time }),
   fieldsType: "FieldsV1",
-  fieldsV1: one.fields,
+  fieldsV1: ordered(one.fields),
   ...(one.subresource === "" ? {} : { subresource: one.subresource }),
 });
 

@@ -478,6 +478,7 @@ function checkTyped(schema: Schema, value: unknown, path: string, problems: stri
     if (!isObject(value)) return say(`expected map, got ${describe(value)}`);
     for (const key of Object.keys(value)) {
       const child = schema.type === "map" ? schema.values : schema.fields.get(key)?.schema;
+      if (child === undefined && schema.type === "object" && schema.isOpen === true) continue;
       if (child === undefined) problems.push(`${path}.${key}: field not declared in schema`);
       else checkTyped(child, value[key], `${path}.${key}`, problems);
     }

@@ -38,6 +38,10 @@ export function admitPod(pod: NodePod, node: Node, others: readonly NodePod[]): 
       "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
     );
   }
+  if (!portsFit(pod, others)) {
+    const why = "node(s) didn't have free ports for the requested pod ports";
+    return refused("NodePorts", `Predicate NodePorts failed: ${why}`);
+  }
   const noExecute = (node.spec.taints ?? []).find(
     (taint) =>
       taint.effect === "NoExecute" &&
@@ -79,6 +83,34 @@ function affinityFits(pod: NodePod, node: Node): boolean {
   const required = pod.spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
   if (required === undefined) return true;
   return required.nodeSelectorTerms.some((term) => termFits(term, node));
+}
+
+interface HostPort {
+  readonly port: number;
+  readonly protocol: string;
+  readonly address: string;
+}
+const everyAddress = "0.0.0.0";
+
+function hostPorts({ spec }: NodePod): readonly HostPort[] {
+  const sidecars = (spec.initContainers ?? []).filter((one) => one.restartPolicy === "Always");
+  return [...spec.containers, ...sidecars]
+    .flatMap((container) => container.ports ?? [])
+    .flatMap(({ hostPort = 0, protocol = "TCP", hostIP = "" }) =>
+      hostPort > 0 ? [{ port: hostPort, protocol, address: hostIP || everyAddress }] : [],
+    );
+}
+
+/** Two pods share a port of the host only where protocols or addresses differ. */
+function portsFit(pod: NodePod, others: readonly NodePod[]): boolean {
+  const wanted = hostPorts(pod);
+  if (wanted.length === 0) return true;
+  const taken = others.flatMap(hostPorts);
+  const clash = (a: HostPort, b: HostPort): boolean =>
+    a.port === b.port &&
+    a.protocol === b.protocol &&
+    (a.address === b.address || a.address === everyAddress || b.address === everyAddress);
+  return !wanted.some((one) => taken.some((other) => clash(one, other)));
 }
 
 function termFits(term: NodeSelectorTerm, node: Node): boolean {

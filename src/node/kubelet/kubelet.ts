@@ -3,6 +3,7 @@
  * part has a file of its own. Reads pods, Services, ConfigMaps and Secrets; writes pods' statuses, the Node, its Lease, Events.
  */
 
+import { Node } from "#api/core/v1/node.ts";
 import { PersistentVolume } from "#api/core/v1/persistentvolume.ts";
 import { PersistentVolumeClaim } from "#api/core/v1/persistentvolumeclaim.ts";
 import { Pod } from "#api/core/v1/pod.ts";
@@ -38,6 +39,7 @@ import { newNode, nodeReport } from "./node-status.ts";
 import { Orphans } from "./orphans.ts";
 import { podsDirectory } from "./paths.ts";
 import { Pleg, type PodInRuntime } from "./pleg.ts";
+import { PodCertificates } from "./pod-certificates.ts";
 import { containerFieldPath, isMirrorPod, type NodePod, nodePod } from "./pod-spec.ts";
 import { PodWorker } from "./pod-worker.ts";
 import { Prober } from "./prober/prober.ts";
@@ -216,6 +218,7 @@ class NodeKubelet implements Kubelet {
     this.#node.prober.stop();
     this.#node.statuses.stop();
     this.#node.references.stop();
+    this.#node.certificates.stop();
     this.#recorder.stop();
     await this.#eviction.stop();
     await this.#listener?.close(stopGraceMs);
@@ -457,7 +460,7 @@ class NodeKubelet implements Kubelet {
   }
 
   #assemble(): NodeServices {
-    const { client, runtime, host, clock, random, network, log, version } = this.#options;
+    const { client, runtime, host, clock, crypto, random, network, log, version } = this.#options;
     const config = this.#config;
     const places = this.#places;
     const ports = { clock, random, log };
@@ -467,6 +470,15 @@ class NodeKubelet implements Kubelet {
       this.#workers.get(uid)?.referencesChanged(),
     );
     const tokens = new TokenStore(client, clock);
+    const certificates = new PodCertificates({
+      ...ports,
+      client,
+      crypto,
+      events,
+      nodeName: this.#options.nodeName,
+      nodeUid: async () => (await client.get(Node, { name: this.#options.nodeName })).metadata.uid,
+      changed: (uid) => this.#workers.get(uid)?.referencesChanged(),
+    });
     const writer = new AtomicWriter(host, clock, random);
     const figures = () => {
       const status = this.#agent.node?.status ?? this.#ownNode()?.status;
@@ -482,8 +494,10 @@ class NodeKubelet implements Kubelet {
       node: figures(),
       configMap: (namespace, name) => references.configMapPayload(namespace, name),
       secret: (namespace, name) => references.secretPayload(namespace, name),
+      trustAnchors: (from) => references.trustAnchors(from),
       claim: (namespace, name) => orNone(client.get(PersistentVolumeClaim, { namespace, name })),
       persistentVolume: (name) => orNone(client.get(PersistentVolume, { name })),
+      podCertificate: (...asked) => certificates.get(...asked),
       token: (pod, audience, seconds) => tokens.get(pod, audience, seconds),
     }));
     const prober = new Prober(
@@ -507,6 +521,7 @@ class NodeKubelet implements Kubelet {
       images: new ImageManager(runtime, clock, events, references, config.parallelImagePullsMax),
       volumes,
       tokens,
+      certificates,
       statuses: new StatusManager(client, clock, log),
       prober,
       reader,

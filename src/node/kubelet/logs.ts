@@ -70,6 +70,8 @@ class LogReader implements Source<Bytes> {
   readonly #options: LogOptions;
   #splitter = new LineSplitter();
   #offset = -1;
+  /** Without following: what the file held when it was asked for. */
+  #endOffset = Number.POSITIVE_INFINITY;
   #inode: number | undefined;
   #changes: Source<string> | undefined;
   #bytesLeft: number;
@@ -96,7 +98,7 @@ class LogReader implements Source<Bytes> {
       const ended = this.#file.ended();
       const chunk = await this.#host.read(this.#file.path, {
         offset: this.#offset,
-        lengthMax: chunkBytes,
+        lengthMax: Math.min(chunkBytes, this.#endOffset - this.#offset),
       });
       if (chunk !== undefined && chunk.length > 0) {
         this.#offset += chunk.length;
@@ -104,7 +106,8 @@ class LogReader implements Source<Bytes> {
         if (shown.length > 0) return shown;
         continue;
       }
-      if (await this.#rotated()) continue;
+      const isWhole = this.#offset >= this.#endOffset;
+      if (!isWhole && (await this.#rotated())) continue;
       if (!this.#options.follow || ended) {
         const shown = this.#show(this.#splitter.flush());
         this.#bytesLeft = 0;
@@ -125,6 +128,7 @@ class LogReader implements Source<Bytes> {
     if (follow) this.#changes = this.#host.changes(this.#file.path);
     const facts = await this.#host.stat(this.#file.path);
     this.#inode = facts?.inode;
+    if (!follow && facts !== undefined) this.#endOffset = facts.sizeBytes;
     this.#offset =
       tailLines === undefined || facts === undefined
         ? 0

@@ -12,6 +12,7 @@ import type { DnsInput } from "./dns.ts";
 import type { NodeFigures } from "./downward.ts";
 import type { EventSink } from "./events.ts";
 import type { ImageManager } from "./images.ts";
+import type { PodCertificates } from "./pod-certificates.ts";
 import type { NodePod } from "./pod-spec.ts";
 import type { Prober } from "./prober/prober.ts";
 import type { ReferenceStore } from "./references.ts";
@@ -36,6 +37,7 @@ export interface NodeServices {
   readonly images: ImageManager;
   readonly volumes: VolumeManager;
   readonly tokens: TokenStore;
+  readonly certificates: PodCertificates;
   readonly statuses: StatusManager;
   readonly prober: Prober;
   readonly reader: RuntimeReader;

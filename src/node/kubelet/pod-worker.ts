@@ -391,6 +391,7 @@ export class PodWorker {
     await node.volumes.unmount(this.uid);
     node.references.release(this.uid);
     node.tokens.forget(this.uid);
+    node.certificates.forget(this.uid);
     await removePodCgroups(node, this.uid);
     const deleted = this.#orphaned || this.#pod.metadata.deletionTimestamp !== undefined;
     if (deleted) {

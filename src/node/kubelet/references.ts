@@ -1,6 +1,6 @@
 /**
  * ConfigMaps and Secrets that this node's pods refer to: one watch for each object, as long as some pod here wants it (a node
- * may not read any others). Reads through the client; tells when one changed.
+ * may not read any others), and the trust bundles that they show. Reads through the client; tells when one changed.
  */
 import { ConfigMap } from "#api/core/v1/configmap.ts";
 import { Secret } from "#api/core/v1/secret.ts";
@@ -10,6 +10,7 @@ import { createInformer, type Informer, type InformerPorts } from "#client/infor
 import type { ApiObject, Stored } from "#machinery/meta.ts";
 import { decodeData, type Keys, type References } from "./environment.ts";
 import { allContainersOf, type NodePod } from "./pod-spec.ts";
+import { TrustBundles, type TrustSource } from "./trust-bundles.ts";
 
 /** Data of either kind as bytes, by key. */
 export type Payload = ReadonlyMap<string, Uint8Array>;
@@ -125,6 +126,7 @@ const utf8 = new TextEncoder();
 export class ReferenceStore implements References {
   readonly #configMaps: ObjectCache<ConfigMap>;
   readonly #secrets: ObjectCache<Secret>;
+  readonly #bundles: TrustBundles;
   /** What each registered pod asked for, so that a pod that gained a container can ask for more. */
   readonly #pods = new Set<string>();
 
@@ -132,6 +134,7 @@ export class ReferenceStore implements References {
   constructor(client: Client, ports: InformerPorts, changed: (podUid: string) => void) {
     this.#configMaps = new ObjectCache(ConfigMap, client, ports, changed);
     this.#secrets = new ObjectCache(Secret, client, ports, changed);
+    this.#bundles = new TrustBundles(client, ports, changed);
   }
 
   register(pod: NodePod): void {
@@ -140,15 +143,18 @@ export class ReferenceStore implements References {
     this.#pods.add(uid);
     for (const name of names.configMaps) this.#configMaps.want(namespace, name, uid);
     for (const name of names.secrets) this.#secrets.want(namespace, name, uid);
+    this.#bundles.register(pod);
   }
   release(podUid: string): void {
     if (!this.#pods.delete(podUid)) return;
     this.#configMaps.release(podUid);
     this.#secrets.release(podUid);
+    this.#bundles.release(podUid);
   }
   stop(): void {
     this.#configMaps.stop();
     this.#secrets.stop();
+    this.#bundles.stop();
   }
 
   async configMap(namespace: string, name: string): Promise<Keys | undefined> {
@@ -174,6 +180,10 @@ export class ReferenceStore implements References {
   async secretPayload(namespace: string, name: string): Promise<Payload | undefined> {
     const found = await this.#secrets.get(namespace, name);
     return found === undefined ? undefined : decodeData(found.data);
+  }
+  /** PEM; undefined: there is no such bundle, or none of that signer which the labels choose. */
+  trustAnchors(from: TrustSource): Promise<string | undefined> {
+    return this.#bundles.anchors(from);
   }
   /** With its type: pull secrets are told apart by it. */
   async secretObject(namespace: string, name: string): Promise<Secret | undefined> {

@@ -10,22 +10,17 @@ import {
   invalid,
   notSupported,
   required,
-  tooLong,
 } from "#machinery/field-error.ts";
 import { humanDuration } from "#machinery/human-duration.ts";
 import { cloneJson, equalObjects } from "#machinery/object.ts";
 import { formatTime } from "#machinery/time.ts";
-import {
-  dns1123SubdomainLengthMax,
-  isDns1123Label,
-  isDns1123Subdomain,
-} from "#machinery/validation.ts";
 import type {
   CertificateSigningRequestCondition as Condition,
   CertificateSigningRequest as CsrObject,
 } from "../../generated/certificates/v1.ts";
 import { ageColumn } from "../../printer-columns.ts";
 import { defineResource, type StrategyContext } from "../../resource.ts";
+import { validateSignerName } from "./signer-name.ts";
 
 export type CertificateSigningRequest = CsrObject;
 
@@ -79,36 +74,6 @@ function stateOf(csr: CertificateSigningRequest): string {
       : "Pending";
   const failed = hasCondition(csr, "Failed") ? ",Failed" : "";
   return `${verdict}${failed}${(csr.status?.certificate ?? "") === "" ? "" : ",Issued"}`;
-}
-
-function validateSignerName(signerName: string, path: string): FieldError[] {
-  if (signerName === "") return [required(path)];
-  const [domain = "", name = "", ...more] = signerName.split("/");
-  if (more.length > 0 || !signerName.includes("/")) {
-    const form = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-    return [invalid(path, signerName, form)];
-  }
-  const errors: FieldError[] = [];
-  if (domain.length > dns1123SubdomainLengthMax)
-    errors.push(tooLong(path, dns1123SubdomainLengthMax));
-  const labels = domain.split(".");
-  for (const label of labels) {
-    const problems = isDns1123Label(label);
-    for (const problem of problems)
-      errors.push(invalid(path, domain, `validating label ${JSON.stringify(label)}: ${problem}`));
-    if (problems.length > 0) break;
-  }
-  if (labels.length < 2) {
-    const why = "should be a domain with at least two segments separated by dots";
-    errors.push(invalid(path, domain, why));
-  }
-  for (const label of name.split(".")) {
-    const problems = isDns1123Subdomain(label);
-    for (const problem of problems)
-      errors.push(invalid(path, name, `validating label ${JSON.stringify(label)}: ${problem}`));
-    if (problems.length > 0) break;
-  }
-  return errors;
 }
 
 function validateSpec({ spec }: CertificateSigningRequest): FieldError[] {

@@ -8,7 +8,9 @@ import {
   signers,
 } from "#api/certificates/v1/certificatesigningrequest.ts";
 import type { TokenRequest } from "#api/generated/authentication/v1.ts";
-import type { Node, PersistentVolumeClaim, Pod } from "#api/generated/core/v1.ts";
+import type { PodCertificateRequest } from "#api/generated/certificates/v1.ts";
+import type { Node, PersistentVolumeClaim, Pod, ServiceAccount } from "#api/generated/core/v1.ts";
+import type { ObjectMeta } from "#machinery/meta.ts";
 import { cloneJson, equalObjects } from "#machinery/object.ts";
 import { notFound } from "#machinery/status-error.ts";
 import type { Authorizer } from "../authz/authorizer.ts";
@@ -25,6 +27,7 @@ import { readRequestOf } from "./certificates.ts";
 
 const pods = { group: "", plural: "pods" };
 const nodes = { group: "", plural: "nodes" };
+const accounts = { group: "", plural: "serviceaccounts" };
 const mirrorAnnotation = "kubernetes.io/config.mirror";
 const q = (text: string): string => JSON.stringify(text);
 
@@ -277,20 +280,88 @@ const checkCertificate: Check = (request, node, world) => {
   throw refuse(request, `can only create a node CSR with CN=system:node:${node}`);
 };
 
+/** Only for a pod that runs there and asks for it, in the name of that pod's account. */
+const checkPodCertificate: Check = (request, node, { reader, authorizer }) => {
+  const refused = (why: string) => refuse(request, why);
+  if (request.operation !== "CREATE") throw refused(`unexpected operation ${request.operation}`);
+  if (request.subresource !== "") throw refused(`unexpected subresource ${request.subresource}`);
+  const { namespace } = request;
+  const { spec } = request.object as PodCertificateRequest;
+  if (spec.nodeName !== node) {
+    const why = `which is not the requesting node ${q(node)}`;
+    throw refused(`PodCertificateRequest.Spec.NodeName=${q(spec.nodeName)}, ${why}`);
+  }
+  const find = <T>(kind: { group: string; plural: string }, what: string, name: string): T => {
+    const found = reader.get(kind, kind === nodes ? "" : namespace, name);
+    if (found !== undefined) return found as T;
+    throw notFound({ group: "", plural: what }, name);
+  };
+  const uidOf = ({ metadata }: { metadata: ObjectMeta }): string => metadata.uid ?? "";
+  const own = uidOf(find<Node>(nodes, "node", spec.nodeName));
+  const pod = find<Pod>(pods, "pod", spec.podName);
+  const podName = q(`${namespace}/${spec.podName}`);
+  const about = `PodCertificateRequest for pod ${podName}`;
+  if (own !== spec.nodeUID) {
+    const why = `inconsistent with the running node (${q(own)})`;
+    throw refused(`${about} names node UID ${q(spec.nodeUID)}, ${why}`);
+  }
+  if (uidOf(pod) !== spec.podUID) {
+    const why = `which differs from running pod ${q(uidOf(pod))}`;
+    throw refused(`${about} contains pod UID (${q(spec.podUID)}) ${why}`);
+  }
+  if (pod.spec.nodeName !== node) {
+    const why = `is not running on node ${q(node)} named in the PodCertificateRequest`;
+    throw refused(`pod ${podName} ${why}`);
+  }
+  if (pod.metadata.annotations?.[mirrorAnnotation] !== undefined)
+    throw refused(`pod ${podName} is a mirror pod`);
+  const account = pod.spec.serviceAccountName ?? "";
+  if (spec.serviceAccountName !== account) {
+    const why = `that differs from running pod (${q(account)})`;
+    throw refused(`${about} contains serviceAccountName (${q(spec.serviceAccountName)}) ${why}`);
+  }
+  const accountUid = uidOf(find<ServiceAccount>(accounts, "serviceaccount", account));
+  if (accountUid !== spec.serviceAccountUID) {
+    const why = `which differs from the running service account (${q(accountUid)})`;
+    throw refused(`${about} names service account UID ${q(spec.serviceAccountUID)}, ${why}`);
+  }
+  const asked = (pod.spec.volumes ?? []).some(({ projected }) =>
+    projected?.sources?.some((one) => one.podCertificate?.signerName === spec.signerName),
+  );
+  if (asked) return;
+  const { decision } = authorizer.authorize({
+    user: request.user,
+    verb: "request-serviceaccounts-podcertificate-signer",
+    isResource: true,
+    group: request.group,
+    version: "v1",
+    // Upstream: a rule's resource cannot hold a slash.
+    resource: spec.signerName.replaceAll("/", ":"),
+    subresource: "",
+    namespace,
+    name: spec.serviceAccountName,
+    path: "",
+  });
+  if (decision === "allow") return;
+  const why = `does not mount a podCertificate projected volume for signer ${q(spec.signerName)}`;
+  throw refused(`pod ${podName} ${why}`);
+};
+
 const checks: Readonly<Record<string, Check>> = {
   "/nodes": checkNode,
   "/pods": checkPods,
   "/persistentvolumeclaims": checkClaim,
   "/serviceaccounts": checkToken,
   "certificates.k8s.io/certificatesigningrequests": checkCertificate,
+  "certificates.k8s.io/podcertificaterequests": checkPodCertificate,
   "coordination.k8s.io/leases": checkLease,
   "storage.k8s.io/csinodes": checkCsiNode,
 };
 
 export const nodeRestriction: AdmissionPlugin = {
   name: "NodeRestriction",
-  handles: ({ user, group, plural }) =>
-    `${group}/${plural}` in checks && nodeOf(user) !== undefined,
+  handles: ({ operation, user, group, plural }) =>
+    operation !== "CONNECT" && `${group}/${plural}` in checks && nodeOf(user) !== undefined,
   admit(request, world) {
     const node = nodeOf(request.user) ?? "";
     if (node === "") {

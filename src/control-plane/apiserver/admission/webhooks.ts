@@ -64,7 +64,8 @@ function matchesSelectors(hook: Webhook, request: AdmissionRequest, reader: Read
   if (isEmpty(objectSelector)) return true;
   const matches = compileLabelSelector(objectSelector);
   return [request.object, request.oldObject].some(
-    (one) => one !== undefined && matches(one.metadata.labels),
+    // The options of what connects have no metadata, and no labels.
+    (one) => one?.metadata !== undefined && matches(one.metadata.labels),
   );
 }
 

@@ -20,6 +20,7 @@ const reading: readonly string[] = ["get", "list", "watch"];
 const owning: readonly string[] = ["get", "create", "update", "patch", "delete"];
 const userPrefix = "system:node:";
 const volumes = { group: "", plural: "persistentvolumes" };
+const certificateRequests = { group: "certificates.k8s.io", plural: "podcertificaterequests" };
 const attachments = { group: "storage.k8s.io", plural: "volumeattachments" };
 
 /** The node that a user stands for; undefined: none. "": a node without a name. */
@@ -27,6 +28,11 @@ export function nodeOf({ name, groups }: User): string | undefined {
   if (!groups.includes("system:nodes") || !name.startsWith(userPrefix)) return undefined;
   return name.slice(userPrefix.length);
 }
+
+const isOfNode = (selector: NonNullable<Attributes["fieldSelector"]>, node: string): boolean =>
+  selector.some(
+    ({ field, operator, value }) => field === "spec.nodeName" && operator === "=" && value === node,
+  );
 
 export function nodeAuthorizer(reader: Reader, references: NodeReferences): Authorizer {
   const related = (node: string, plural: ReferredPlural, { namespace, name }: Attributes) => {
@@ -107,13 +113,27 @@ export function nodeAuthorizer(reader: Reader, references: NodeReferences): Auth
     if (verb === "create" || verb === "delete") return allow;
     if (verb === "get") return related(node, "pods", wanted);
     if (verb !== "list" && verb !== "watch") return noOpinion;
-    const scoped = fieldSelector.some(
-      ({ field, operator, value }) =>
-        field === "spec.nodeName" && operator === "=" && value === node,
-    );
-    if (scoped) return allow;
+    if (isOfNode(fieldSelector, node)) return allow;
     if (name !== "") return related(node, "pods", wanted);
     return refuse("can only list/watch pods with spec.nodeName field selector");
+  };
+
+  const certificateRequest = (node: string, wanted: Attributes): Decision => {
+    const { verb, subresource, namespace, name, fieldSelector = [] } = wanted;
+    if (subresource !== "")
+      return refuse("nodes may not access the status subresource of PodCertificateRequests");
+    if (verb === "create") return allow;
+    if (verb === "get") {
+      const found = reader.get(certificateRequests, namespace, name) as
+        | { spec?: { nodeName?: string } }
+        | undefined;
+      if (found?.spec?.nodeName === node) return allow;
+      return refuse(`no relationship found between node '${node}' and this object`);
+    }
+    if (verb !== "list" && verb !== "watch")
+      return refuse(`nodes may not ${verb} podcertificaterequests`);
+    if (isOfNode(fieldSelector, node)) return allow;
+    return refuse("can only list/watch podcertificaterequests with nodeName field selector");
   };
 
   const owned = (node: string, wanted: Attributes, what: string, its: string): Decision => {
@@ -157,6 +177,8 @@ export function nodeAuthorizer(reader: Reader, references: NodeReferences): Auth
         return nodeObject(node, wanted);
       case "/pods":
         return pod(node, wanted);
+      case "certificates.k8s.io/podcertificaterequests":
+        return certificateRequest(node, wanted);
       case "coordination.k8s.io/leases":
         return lease(node, wanted);
       case "storage.k8s.io/csinodes":

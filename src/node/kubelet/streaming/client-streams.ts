@@ -5,10 +5,10 @@
 import { BytePipe, joinBytes } from "#machinery/byte-pipe.ts";
 import type { SpdyStream } from "#machinery/spdy/connection.ts";
 import { SpdyConnection } from "#machinery/spdy/connection.ts";
+import type { WebSocket } from "#machinery/websocket.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { StreamOptions } from "#ports/runtime.ts";
 import type { Bytes, Duplex } from "#ports/stream.ts";
-import type { WebSocket } from "./websocket.ts";
 
 export interface Readable {
   read(): Promise<Bytes | undefined>;

@@ -3,8 +3,9 @@
  * answer's head: SPDY/3.1, websocket channels, or SPDY tunnelled in a websocket.
  * Pure: headers in, a decision out.
  */
+
+import { acceptKey, asksWebSocket } from "#machinery/websocket.ts";
 import type { Headers, HttpResponse } from "#ports/network.ts";
-import { acceptKey } from "./websocket.ts";
 
 export type Negotiated =
   | { readonly type: "spdy"; readonly protocol: string; readonly headers: Headers }
@@ -46,16 +47,9 @@ const refused = (status: number, message: string, headers?: Headers): Negotiated
   response: refusal(status, message, headers),
 });
 
-export function isWebSocket(headers: Headers): boolean {
-  return (
-    headers["upgrade"]?.toLowerCase() === "websocket" &&
-    (headers["connection"] ?? "").toLowerCase().includes("upgrade")
-  );
-}
-
 export function isTunnel(headers: Headers): boolean {
   return (
-    isWebSocket(headers) &&
+    asksWebSocket(headers) &&
     listOf(headers["sec-websocket-protocol"]).some((name) => name.startsWith(tunnelPrefix))
   );
 }
@@ -123,7 +117,7 @@ function negotiateWebSocket(headers: Headers, supported: Supported): Negotiated 
 }
 
 export function negotiate(headers: Headers, supported: Supported): Negotiated {
-  return isWebSocket(headers)
+  return asksWebSocket(headers)
     ? negotiateWebSocket(headers, supported)
     : negotiateSpdy(headers, supported);
 }

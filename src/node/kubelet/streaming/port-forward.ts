@@ -6,14 +6,14 @@ import { BytePipe } from "#machinery/byte-pipe.ts";
 import type { SpdyStream } from "#machinery/spdy/connection.ts";
 import { SpdyConnection } from "#machinery/spdy/connection.ts";
 import { resetStatus } from "#machinery/spdy/frames.ts";
+import { asksWebSocket, tunnel, WebSocket } from "#machinery/websocket.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { HttpRequest, HttpResponse } from "#ports/network.ts";
 import type { Bytes, Duplex } from "#ports/stream.ts";
 import type { Writable } from "./client-streams.ts";
 import { channelCodec, streamCreationMsMax } from "./client-streams.ts";
-import { isTunnel, isWebSocket, negotiate, refusal } from "./negotiate.ts";
+import { isTunnel, negotiate, refusal } from "./negotiate.ts";
 import type { StreamingContext } from "./remote-command.ts";
-import { tunnel, WebSocket } from "./websocket.ts";
 
 export interface PortForward {
   /** For messages. */
@@ -39,7 +39,7 @@ export function servePortForward(
     tunnelled: [protocol],
   });
   if (negotiated.type === "refused") return negotiated.response;
-  const channelled = isWebSocket(request.headers) && !isTunnel(request.headers);
+  const channelled = asksWebSocket(request.headers) && !isTunnel(request.headers);
   const ports = channelled ? readPorts(request.target) : [];
   if (typeof ports === "string") return refusal(400, ports);
   return {

@@ -2,6 +2,8 @@
  * Exec and attach as the kubelet serves them: a client's upgraded connection on one side, a session
  * of the runtime on the other. Knows no pods; the server that calls it has found the container.
  */
+
+import { WebSocket } from "#machinery/websocket.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import type { HttpRequest, HttpResponse } from "#ports/network.ts";
@@ -10,7 +12,6 @@ import type { Duplex } from "#ports/stream.ts";
 import type { ClientStreams, Readable, Writable } from "./client-streams.ts";
 import { overSpdy, overWebSocket, spdyProtocols, webSocketProtocols } from "./client-streams.ts";
 import { negotiate, refusal } from "./negotiate.ts";
-import { WebSocket } from "./websocket.ts";
 
 export interface StreamingContext {
   readonly clock: Clock;

@@ -2,7 +2,9 @@ import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { BytePipe, joinBytes, pipePair } from "#machinery/byte-pipe.ts";
+import { sha1 } from "#machinery/sha1.ts";
 import { SpdyConnection } from "#machinery/spdy/connection.ts";
+import { acceptKey } from "#machinery/websocket.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import type { HttpRequest } from "#ports/network.ts";
@@ -10,8 +12,6 @@ import type { Session, StreamOptions } from "#ports/runtime.ts";
 import type { Bytes, Duplex } from "#ports/stream.ts";
 import { servePortForward } from "./port-forward.ts";
 import { readStreamOptions, SizeReader, serveRemoteCommand } from "./remote-command.ts";
-import { sha1 } from "./sha1.ts";
-import { acceptKey } from "./websocket.ts";
 
 const bytesOf = (text: string): Bytes => new TextEncoder().encode(text);
 const textOf = (bytes: Bytes): string => new TextDecoder().decode(bytes);

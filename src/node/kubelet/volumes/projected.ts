@@ -1,5 +1,5 @@
-/** projected: several sources in one directory: Secrets, ConfigMaps, the downward API, ServiceAccount tokens. */
-import type { VolumeProjection } from "#api/generated/core/v1.ts";
+/** projected: several sources in one directory: Secrets, ConfigMaps, the downward API, ServiceAccount tokens, trust bundles, certificates. */
+import type { ClusterTrustBundleProjection, VolumeProjection } from "#api/generated/core/v1.ts";
 import type { NodePod } from "../pod-spec.ts";
 import type { ProjectedFile } from "./atomic-writer.ts";
 import { defaultMode, projectDownward, projectKeys } from "./projection.ts";
@@ -7,7 +7,7 @@ import { fsGroupOf, VolumeError, type VolumeInput, type VolumePlugin } from "./v
 
 const tokenSecondsDefault = 3600;
 
-/** The user all containers run as, if they agree: it then owns the token. */
+/** The user all containers run as, if they agree: it then owns what is secret. */
 function commonUser(pod: NodePod): number | undefined {
   const users = new Set(
     pod.spec.containers.map(
@@ -17,6 +17,18 @@ function commonUser(pod: NodePod): number | undefined {
   return users.size === 1 ? [...users][0] : undefined;
 }
 
+/** A file of the user all containers run as, if they agree, and then for that user alone. */
+function ownedFile(pod: NodePod, bytes: Uint8Array, mode: number): ProjectedFile {
+  const uid = commonUser(pod);
+  const narrow = uid !== undefined || fsGroupOf(pod) !== undefined;
+  return { bytes, mode: narrow ? 0o600 : mode, ...(uid === undefined ? {} : { uid }) };
+}
+
+const missingBundle = ({ name }: ClusterTrustBundleProjection): string =>
+  name === undefined
+    ? "combination of signerName and labelSelector matched zero ClusterTrustBundles"
+    : `while getting ClusterTrustBundle: clustertrustbundle.certificates.k8s.io "${name}" not found`;
+
 interface Projected {
   readonly files: ReadonlyMap<string, ProjectedFile>;
   readonly refreshAtMs?: number;
@@ -25,11 +37,13 @@ interface Projected {
 async function project(
   input: VolumeInput,
   source: VolumeProjection,
+  index: number,
   mode: number,
 ): Promise<Projected> {
-  const { pod } = input;
+  const { pod, volume } = input;
   const { namespace } = pod.metadata;
   const { configMap, secret, downwardAPI, serviceAccountToken } = source;
+  const { clusterTrustBundle, podCertificate } = source;
   if (configMap !== undefined) {
     const { name = "", items, optional = false } = configMap;
     const payload = await input.configMap(namespace, name);
@@ -50,14 +64,33 @@ async function project(
   if (serviceAccountToken !== undefined) {
     const { audience = "", expirationSeconds = tokenSecondsDefault, path } = serviceAccountToken;
     const { token, refreshAtMs } = await input.token(pod, audience, expirationSeconds);
-    const uid = commonUser(pod);
-    const narrow = uid !== undefined || fsGroupOf(pod) !== undefined;
-    const file: ProjectedFile = {
-      bytes: new TextEncoder().encode(token),
-      mode: narrow ? 0o600 : mode,
-      ...(uid === undefined ? {} : { uid }),
-    };
+    const file = ownedFile(pod, new TextEncoder().encode(token), mode);
     return { files: new Map([[path, file]]), refreshAtMs };
+  }
+  if (clusterTrustBundle !== undefined) {
+    const { optional = false, path } = clusterTrustBundle;
+    const pem = await input.trustAnchors(clusterTrustBundle);
+    if (pem === undefined && !optional) throw new VolumeError(missingBundle(clusterTrustBundle));
+    const file = ownedFile(pod, new TextEncoder().encode(pem ?? ""), mode);
+    return { files: new Map([[path, file]]) };
+  }
+  if (podCertificate !== undefined) {
+    const { key, chain, refreshAtMs } = await input.podCertificate(
+      pod,
+      volume.name,
+      index,
+      podCertificate,
+    );
+    const { credentialBundlePath = "", keyPath = "", certificateChainPath = "" } = podCertificate;
+    const texts = [
+      [credentialBundlePath, key + chain],
+      [keyPath, key],
+      [certificateChainPath, chain],
+    ] as const;
+    const files = texts
+      .filter(([path]) => path !== "")
+      .map(([path, text]) => [path, ownedFile(pod, new TextEncoder().encode(text), mode)] as const);
+    return { files: new Map(files), refreshAtMs };
   }
   throw new VolumeError("a source of the projected volume is of a kind that this node lacks");
 }
@@ -71,8 +104,8 @@ export const projected: VolumePlugin = {
     const mode = input.volume.projected?.defaultMode ?? defaultMode;
     const files = new Map<string, ProjectedFile>();
     let refreshAtMs: number | undefined;
-    for (const source of input.volume.projected?.sources ?? []) {
-      const part = await project(input, source, mode);
+    for (const [index, source] of (input.volume.projected?.sources ?? []).entries()) {
+      const part = await project(input, source, index, mode);
       for (const [path, file] of part.files) files.set(path, file);
       if (part.refreshAtMs !== undefined) {
         refreshAtMs = Math.min(refreshAtMs ?? part.refreshAtMs, part.refreshAtMs);

@@ -1,10 +1,17 @@
 /** The shape of a volume plugin: how one kind of volume gets onto the host and off it again. */
-import type { PersistentVolume, PersistentVolumeClaim, Volume } from "#api/generated/core/v1.ts";
+import type {
+  PersistentVolume,
+  PersistentVolumeClaim,
+  PodCertificateProjection,
+  Volume,
+} from "#api/generated/core/v1.ts";
 import type { Stored } from "#machinery/meta.ts";
 import type { Host } from "#ports/host.ts";
 import type { NodeFigures } from "../downward.ts";
+import type { Credentials } from "../pod-certificates.ts";
 import type { NodePod } from "../pod-spec.ts";
 import type { Payload } from "../references.ts";
+import type { TrustSource } from "../trust-bundles.ts";
 import type { AtomicWriter } from "./atomic-writer.ts";
 
 /** A ServiceAccount token for a pod, and when a new one should be fetched. */
@@ -22,6 +29,15 @@ export interface VolumeWorld {
   /** Undefined: there is none. As the API server has it now. */
   claim(namespace: string, name: string): Promise<Stored<PersistentVolumeClaim> | undefined>;
   persistentVolume(name: string): Promise<Stored<PersistentVolume> | undefined>;
+  /** PEM of what may be trusted; undefined: there is no such bundle, or none of that signer which the labels choose. */
+  trustAnchors(from: TrustSource): Promise<string | undefined>;
+  /** The credentials for the source at this place in the volume. Rejects with VolumeError while there are none. */
+  podCertificate(
+    pod: NodePod,
+    volume: string,
+    index: number,
+    source: PodCertificateProjection,
+  ): Promise<Credentials>;
   token(pod: NodePod, audience: string, expirationSeconds: number): Promise<Token>;
 }
 

@@ -9,9 +9,10 @@ import {
   notSupported,
   required,
 } from "#machinery/field-error.ts";
-import { validateAnnotations } from "#machinery/meta-validation.ts";
 import { validateLabelSelector } from "#machinery/selector.ts";
-import { isDns1123Label, isDns1123Subdomain } from "#machinery/validation.ts";
+import { isDns1123Subdomain } from "#machinery/validation.ts";
+import { validateSignerName } from "../../../certificates/v1/signer-name.ts";
+import { validateUserAnnotations } from "../../../certificates/v1/user-annotations.ts";
 import type {
   ClusterTrustBundleProjection,
   DownwardAPIVolumeFile,
@@ -37,8 +38,6 @@ const certificateSecondsMin = 3600;
 const certificateSecondsMax = 91 * 24 * 3600;
 const kubernetesCertificateSecondsMax = 24 * 3600;
 const keyTypes = ["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
-const subdomainLengthMax = 253;
-const signerLengthMax = 571;
 
 function validateDownwardFile(file: DownwardAPIVolumeFile, path: string): FieldError[] {
   const errors = [
@@ -88,38 +87,6 @@ function validateToken(
   return [...errors, ...userId(`${path}.user`, token.user)];
 }
 
-/** "example.com/name": a domain of at least two labels, a slash, a path of subdomains. */
-export function validateSignerName(name: string, path: string): FieldError[] {
-  if (name === "") return [required(path)];
-  const [domain = "", rest, ...more] = name.split("/");
-  if (rest === undefined || more.length > 0) {
-    const detail =
-      "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-    return [invalid(path, name, detail)];
-  }
-  const tooLong = (max: number): FieldError => ({
-    path,
-    type: "FieldValueTooLong",
-    message: `Too long: may not be more than ${max} bytes`,
-  });
-  const errors: FieldError[] = [];
-  if (domain.length > subdomainLengthMax) errors.push(tooLong(subdomainLengthMax));
-  const firstBad = (text: string, problems: (label: string) => string[]): FieldError[] => {
-    const label = text.split(".").find((one) => problems(one).length > 0);
-    if (label === undefined) return [];
-    const lead = `validating label ${JSON.stringify(label)}: `;
-    return problems(label).map((message) => invalid(path, text, `${lead}${message}`));
-  };
-  errors.push(...firstBad(domain, isDns1123Label));
-  if (!domain.includes(".")) {
-    const detail = "should be a domain with at least two segments separated by dots";
-    errors.push(invalid(path, domain, detail));
-  }
-  errors.push(...firstBad(rest, isDns1123Subdomain));
-  if (name.length > signerLengthMax) errors.push(tooLong(signerLengthMax));
-  return errors;
-}
-
 function trustBundleNameProblems(name: string): string[] {
   const colon = name.lastIndexOf(":");
   return isDns1123Subdomain(colon < 0 ? name : name.slice(colon + 1));
@@ -157,7 +124,7 @@ function validateCertificate(source: PodCertificateProjection, path: string): Fi
   const { signerName = "", keyType = "", maxExpirationSeconds } = source;
   const errors = validateSignerName(signerName, `${path}.signerName`);
   if (source.userAnnotations !== undefined) {
-    errors.push(...validateAnnotations(source.userAnnotations, `${path}.userAnnotations`));
+    errors.push(...validateUserAnnotations(source.userAnnotations, `${path}.userAnnotations`));
   }
   errors.push(...userId(`${path}.user`, source.user));
   if (!keyTypes.includes(keyType)) errors.push(notSupported(`${path}.keyType`, keyType, keyTypes));

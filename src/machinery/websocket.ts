@@ -2,9 +2,17 @@
  * The server's side of a websocket (RFC 6455) over a raw duplex: whole messages in, frames out,
  * pings answered, masks verified. No extensions. The handshake's answer is computed here too.
  */
-import { joinBytes } from "#machinery/byte-pipe.ts";
-import type { Bytes, Duplex } from "#ports/stream.ts";
+import { joinBytes } from "./byte-pipe.ts";
 import { sha1 } from "./sha1.ts";
+
+type Bytes = Uint8Array;
+/** What a websocket needs below it, and a tunnel offers above (the ports' Duplex is one). */
+interface Duplex {
+  read(): Promise<Bytes | undefined>;
+  write(bytes: Bytes): Promise<void>;
+  end(): void;
+  abort(error: Error): void;
+}
 
 const opcodes = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 /** What Go's websocket server takes, too. */
@@ -23,6 +31,13 @@ class WebSocketError extends Error {
     this.name = "WebSocketError";
     this.code = code;
   }
+}
+
+export function asksWebSocket(headers: Readonly<Record<string, string | undefined>>): boolean {
+  return (
+    headers.upgrade?.toLowerCase() === "websocket" &&
+    (headers.connection ?? "").toLowerCase().includes("upgrade")
+  );
 }
 
 /** The value of sec-websocket-accept for a request's sec-websocket-key. */

@@ -1,0 +1,37 @@
+/** Names of signers: who signs certificates of a kind, "example.com/name". Pure. */
+import { type FieldError, invalid, required, tooLong } from "#machinery/field-error.ts";
+import {
+  dns1123SubdomainLengthMax,
+  isDns1123Label,
+  isDns1123Subdomain,
+} from "#machinery/validation.ts";
+
+const signerLengthMax = 571;
+
+/** "example.com/name": a domain of at least two labels, a slash, a path of subdomains. */
+export function validateSignerName(name: string, path: string): FieldError[] {
+  if (name === "") return [required(path)];
+  const [domain = "", rest, ...more] = name.split("/");
+  if (rest === undefined || more.length > 0) {
+    const detail =
+      "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+    return [invalid(path, name, detail)];
+  }
+  const errors: FieldError[] = [];
+  if (domain.length > dns1123SubdomainLengthMax)
+    errors.push(tooLong(path, dns1123SubdomainLengthMax));
+  const firstBad = (text: string, problems: (label: string) => string[]): FieldError[] => {
+    const label = text.split(".").find((one) => problems(one).length > 0);
+    if (label === undefined) return [];
+    const lead = `validating label ${JSON.stringify(label)}: `;
+    return problems(label).map((message) => invalid(path, text, `${lead}${message}`));
+  };
+  errors.push(...firstBad(domain, isDns1123Label));
+  if (!domain.includes(".")) {
+    const detail = "should be a domain with at least two segments separated by dots";
+    errors.push(invalid(path, domain, detail));
+  }
+  errors.push(...firstBad(rest, isDns1123Subdomain));
+  if (name.length > signerLengthMax) errors.push(tooLong(path, signerLengthMax));
+  return errors;
+}
