@@ -5,6 +5,7 @@
  * keys, which is the number of objects its owner caches.
  */
 import type { Clock } from "#ports/clock.ts";
+import type { WorkQueueMetrics } from "./work-queue-metrics.ts";
 
 export interface WorkQueueLimits {
   /** A key's n-th failure waits base * 2^n. */
@@ -79,10 +80,15 @@ export class WorkQueue {
   readonly #delays = new Map<string, Delay>();
   readonly #failures = new Map<string, number>();
   readonly #takers: ((key: string | undefined) => void)[] = [];
+  readonly #metrics: WorkQueueMetrics | undefined;
+  /** Where something is counted: since when keys wait, or are worked on. */
+  readonly #waitsSince = new Map<string, number>();
+  readonly #worksSince = new Map<string, number>();
   #stopped = false;
 
-  constructor(clock: Clock, limits: WorkQueueLimits = defaultLimits) {
+  constructor(clock: Clock, metrics?: WorkQueueMetrics, limits: WorkQueueLimits = defaultLimits) {
     this.#clock = clock;
+    this.#metrics = metrics;
     this.#limits = limits;
     this.#bucket = new TokenBucket(clock, limits.retriesPerSecond, limits.retriesBurst);
   }
@@ -98,10 +104,15 @@ export class WorkQueue {
   add(key: string): void {
     if (this.#stopped || this.#dirty.has(key)) return;
     this.#dirty.add(key);
+    if (this.#metrics !== undefined) {
+      this.#metrics.adds.add();
+      this.#waitsSince.set(key, this.#clock.monotonicMs());
+    }
     if (this.#processing.has(key)) return;
     const taker = this.#takers.shift();
     if (taker === undefined) {
       this.#waiting.add(key);
+      this.#metrics?.depth.set(this.#waiting.size);
       return;
     }
     this.#start(key);
@@ -130,6 +141,7 @@ export class WorkQueue {
   addRateLimited(key: string): void {
     const failures = this.#failures.get(key) ?? 0;
     this.#failures.set(key, failures + 1);
+    this.#metrics?.retries.add();
     const { failureBaseMs, failureMsMax } = this.#limits;
     const backoffMs = Math.min(failureBaseMs * 2 ** Math.min(failures, 60), failureMsMax);
     this.addAfter(key, Math.max(backoffMs, this.#bucket.reserve()));
@@ -155,10 +167,21 @@ export class WorkQueue {
   #start(key: string): void {
     this.#dirty.delete(key);
     this.#processing.add(key);
+    if (this.#metrics === undefined) return;
+    const now = this.#clock.monotonicMs();
+    this.#metrics.depth.set(this.#waiting.size);
+    this.#metrics.waited.observe((now - (this.#waitsSince.get(key) ?? now)) / 1000);
+    this.#waitsSince.delete(key);
+    this.#worksSince.set(key, now);
   }
   /** Ends what next() began. */
   done(key: string): void {
     this.#processing.delete(key);
+    if (this.#metrics !== undefined) {
+      const now = this.#clock.monotonicMs();
+      this.#metrics.worked.observe((now - (this.#worksSince.get(key) ?? now)) / 1000);
+      this.#worksSince.delete(key);
+    }
     if (!this.#dirty.has(key)) return;
     this.#dirty.delete(key);
     this.add(key);

@@ -15,6 +15,7 @@ import { startScheduler } from "#control-plane/scheduler/scheduler.ts";
 import { retentionMsDefault, startCompaction } from "#control-plane/store/compaction.ts";
 import { openStore } from "#control-plane/store/store.ts";
 import { formatIp, nthAddress, parseCidr } from "#machinery/ip.ts";
+import { Metrics } from "#machinery/metrics.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Crypto } from "#ports/crypto.ts";
 import type { Log } from "#ports/log.ts";
@@ -43,6 +44,8 @@ export interface ControlPlaneOptions {
   readonly nodeProxy?: NodeProxy;
   /** What the API server shows to extension servers. */
   readonly frontProxy?: { readonly ca: string; readonly client: () => Identity };
+  /** Adds what only the world outside knows of this process. */
+  readonly tellMetrics?: (metrics: Metrics) => void;
   /** Group versions that programs in this process serve. */
   readonly delegates?: readonly Delegate[];
   readonly controllers?: Partial<ControllerSettings>;
@@ -96,6 +99,8 @@ export function apiServerNames(serviceCidr: string, domain: string): string[] {
 
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { storage, clock, random, crypto, log, serviceAccountKey, nodeProxy } = options;
+  const metrics = new Metrics();
+  options.tellMetrics?.(metrics);
   const { authorityKey, frontProxy, delegates } = options;
   const store = await openStore({ storage, clock, log: log.child("store") });
   // They run in this process, started and stopped together.
@@ -126,6 +131,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
           },
         }),
     ...(delegates === undefined ? {} : { delegates }),
+    metrics,
     components: ["scheduler", "controller-manager"].map((name) => ({
       name,
       problem: () => (running ? undefined : `the ${name} has not started yet, or has stopped`),
@@ -151,6 +157,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     clock,
     random: random.fork("controllers"),
     log: log.child("controllers"),
+    metrics,
     settings: {
       clusterCidr: options.podCidr,
       rootCa: options.authority,
@@ -177,6 +184,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     clock,
     random: random.fork("provisioner"),
     log: log.child("provisioner"),
+  });
+  const pending = metrics.gauge("scheduler_pending_pods", "Pods that wait for a node.", ["queue"]);
+  metrics.gather(() => {
+    for (const [queue, size] of Object.entries(scheduler.queued)) pending.of([queue]).set(size);
   });
   running = true;
   return {

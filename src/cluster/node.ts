@@ -10,6 +10,7 @@ import type { Handler } from "#api/request.ts";
 import { createClient } from "#client/client.ts";
 import { createEventRecorder } from "#client/events.ts";
 import { createInformer, createInformers, type Informers } from "#client/informer.ts";
+import { formatIp, nthAddress, parseCidr } from "#machinery/ip.ts";
 import { parseResolvConf } from "#node/kubelet/dns.ts";
 import { createKubelet, type Kubelet, type KubeletOptions } from "#node/kubelet/kubelet.ts";
 import { createProxy, type Proxy } from "#node/proxy/proxy.ts";
@@ -85,7 +86,8 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
         `masquerade/${source}`,
         { type: "masquerade", source, except: [options.podCidr, options.serviceCidr] },
       ]);
-      proxy.setFixedFacts(new Map([...facts, ...masquerade]));
+      const tunnel = options.routes === true ? tunnelFacts(options, cidrs) : [];
+      proxy.setFixedFacts(new Map([...facts, ...masquerade, ...tunnel]));
       options.setPodCidrs(cidrs).then(
         () => kubelet.refresh(),
         (error: unknown) => {
@@ -116,6 +118,31 @@ export async function startNode(options: NodeOptions): Promise<RunningNode> {
       informers.stop();
     },
   };
+}
+
+/** The first address of a node's range is no pod's. Which cluster's a packet in the tunnel is, its range says. */
+export function tunnelFacts(
+  { address, podCidr }: Pick<NodeOptions, "address" | "podCidr">,
+  cidrs: readonly string[],
+): readonly (readonly [string, DataplaneFact])[] {
+  const source = cidrs.find((cidr) => !cidr.includes(":"));
+  const [own, all] = [parseCidr(source ?? "")?.cidr, parseCidr(podCidr)?.cidr];
+  const first = own === undefined ? undefined : nthAddress(own, 0);
+  const base = all === undefined ? undefined : nthAddress(all, 0);
+  if (source === undefined || first === undefined || base === undefined) return [];
+  if (address.includes(":")) return [];
+  const network = formatIp(base)
+    .split(".")
+    .slice(0, 3)
+    .reduce((sum, part) => sum * 256 + Number(part), 0);
+  const fact = {
+    type: "tunnel",
+    address: formatIp(first),
+    endpoint: address,
+    network,
+    source,
+  } as const;
+  return [["tunnel", fact]];
 }
 
 async function dnsOf(

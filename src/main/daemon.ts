@@ -28,6 +28,7 @@ import { openLogFile } from "./log-file.ts";
 import { gatewayOf, provideBridge } from "./machine-lan.ts";
 import type { NodeWorker } from "./node-worker.ts";
 import { type Nodes, type NodesToBe, prepareNodes } from "./nodes.ts";
+import { tellOfProcess } from "./process-metrics.ts";
 import { recordProcesses } from "./process-record.ts";
 import type { ClusterSettings } from "./settings.ts";
 import type { SimulatedNetwork } from "./simulated-nodes.ts";
@@ -287,6 +288,7 @@ async function controlPlaneOf(
     authorityKey: (await certificates.signer()).privateKey,
     serviceAccountKey: await certificates.signingKey("sa"),
     frontProxy: await certificates.frontProxy(),
+    tellMetrics: tellOfProcess,
     nodeProxy: nodeProxy({
       network: simulated?.network ?? network,
       identity: () => shown(kubeletClient()),

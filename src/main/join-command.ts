@@ -111,9 +111,9 @@ async function joinCluster(given: Arguments): Promise<number> {
     throw new UsageError(
       `There is a cluster ${name} on this machine already: choose another --name for what it joins.`,
     );
-  if (joined && (await askStatus(systemNetwork(quietLog()), pathsOf(known).controlSocket))?.ready) {
-    process.stdout.write(`This machine runs as a node already (${name}).\n`);
-    return 0;
+  if (known !== undefined && !given.switch("foreground")) {
+    const running = await ifRunning(known, given);
+    if (running !== undefined) return running;
   }
   const wish = joined ? undefined : wishOf(given);
   if (process.getuid?.() !== 0) {
@@ -148,6 +148,28 @@ async function joinCluster(given: Arguments): Promise<number> {
     await removeCluster(allotment, paths);
   }
   return code === 0 ? 0 : 1;
+}
+
+/** Its exit code, if the node's process runs; waits while it is starting. */
+async function ifRunning(allotment: Allotment, given: Arguments): Promise<number | undefined> {
+  const network = systemNetwork(quietLog());
+  const { controlSocket, log } = pathsOf(allotment);
+  const status = await askStatus(network, controlSocket);
+  if (status === undefined) return undefined;
+  const limitMs = readDuration("--timeout", given.text("timeout") ?? "120s");
+  const late = new Promise<"late">((done) => setTimeout(() => done("late"), limitMs).unref());
+  const settled = status.ready
+    ? status
+    : await Promise.race([askStatus(network, controlSocket, true), late]);
+  if (settled === undefined) return undefined;
+  if (settled !== "late" && settled.ready) {
+    process.stdout.write(`This machine runs as a node already (${allotment.name}).\n`);
+    return 0;
+  }
+  say(
+    `This machine runs as a node already (${allotment.name}), but that is not Ready. Its log is ${log}; kubectl describe node says more.`,
+  );
+  return 1;
 }
 
 async function inBackground(

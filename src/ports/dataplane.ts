@@ -57,6 +57,21 @@ export interface RouteFact {
   /** The host's own address that packets of its own carry. */
   readonly source?: string;
 }
+/**
+ * This node's end of the tunnel that leads to nodes which are not on one network with it (routes to their pods go through it by
+ * themselves). Without one such routes wait.
+ */
+export interface TunnelFact {
+  readonly type: "tunnel";
+  /** Our address in it, which no pod has. */
+  readonly address: string;
+  /** The node's own, between which the tunnel runs. */
+  readonly endpoint: string;
+  /** The same on all nodes of a cluster: 24 bits. */
+  readonly network: number;
+  /** Packets of others than these carry our address in the tunnel, so that answers come back by it. */
+  readonly source: string;
+}
 export type Direction = "ingress" | "egress";
 /**
  * Pods that only speak with whom a policy names, in one direction: everything but what one of `policies` (keys of PolicyFacts) lets
@@ -96,6 +111,7 @@ export type DataplaneFact =
   | HostPortFact
   | MasqueradeFact
   | RouteFact
+  | TunnelFact
   | GateFact
   | PolicyFact;
 

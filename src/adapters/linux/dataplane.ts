@@ -6,12 +6,19 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import type { Dataplane, DataplaneFact, RouteFact } from "#ports/dataplane.ts";
+import type { Dataplane, DataplaneFact, RouteFact, TunnelFact } from "#ports/dataplane.ts";
 import type { Log } from "#ports/log.ts";
 import type { Source } from "#ports/stream.ts";
 import type { Rendered } from "./nft-parts.ts";
 import { renderGate, renderPolicy } from "./nft-policy.ts";
-import { renderHostPort, renderMasquerade, renderService, tableFrame } from "./nft-rules.ts";
+import {
+  renderHostPort,
+  renderMasquerade,
+  renderService,
+  renderTunnel,
+  tableFrame,
+} from "./nft-rules.ts";
+import { isBehindRouter, Overlay } from "./overlay.ts";
 import { conntrackDeletions, type StaleFlows, staleFlows } from "./udp-flows.ts";
 
 const run = promisify(execFile);
@@ -40,12 +47,16 @@ class NftDataplane implements Dataplane {
   readonly #rendered = new Map<string, Rendered>();
   /** Element → the facts that want it; the first one's value is in the kernel. */
   readonly #wanted = new Map<string, Map<string, string>>();
+  readonly #overlay: Overlay;
+  /** Destinations that are reached by it, and the nodes behind which they are. */
+  readonly #tunnelled = new Map<string, string>();
   #files = 0;
   #last: Promise<void> = Promise.resolve();
   #monitor: TableMonitor | undefined;
 
   constructor(options: DataplaneOptions) {
     this.#options = options;
+    this.#overlay = new Overlay(`whx${options.routeProtocol}`);
   }
 
   apply(changes: ReadonlyMap<string, DataplaneFact | undefined>): Promise<void> {
@@ -57,7 +68,8 @@ class NftDataplane implements Dataplane {
   remove(): Promise<void> {
     return this.#inTurn(async () => {
       this.#monitor?.stop();
-      await this.#replaceRoutes([]);
+      await this.#replaceRoutes([], undefined);
+      await this.#overlay.remove();
       const { table } = this.#options;
       await this.#nft(`table ip ${table}\ndelete table ip ${table}\n`);
       this.#forget();
@@ -78,13 +90,13 @@ class NftDataplane implements Dataplane {
     this.#facts.clear();
     this.#rendered.clear();
     this.#wanted.clear();
+    this.#tunnelled.clear();
   }
 
   async #replace(facts: ReadonlyMap<string, DataplaneFact>): Promise<void> {
     await allowForwarding();
     this.#forget();
-    const routes = [...facts.values()].filter((fact) => fact.type === "route");
-    await this.#replaceRoutes(routes);
+    await this.#replaceRoutes(routesOf(facts), tunnelOf(facts));
     const frame = tableFrame(this.#options.table);
     this.#monitor?.expectOwnReplacement();
     const commit = this.#change(facts);
@@ -96,10 +108,20 @@ class NftDataplane implements Dataplane {
     const real = new Map(
       [...changes].filter(([key, fact]) => !sameFact(this.#facts.get(key), fact)),
     );
+    const next = new Map(this.#facts);
     for (const [key, fact] of real) {
-      const before = this.#facts.get(key);
-      if (before?.type === "route" && fact === undefined) await this.#route("del", before);
-      if (fact?.type === "route") await this.#route("replace", fact);
+      if (fact === undefined) next.delete(key);
+      else next.set(key, fact);
+    }
+    const tunnel = tunnelOf(next);
+    if (!sameFact(tunnelOf(this.#facts), tunnel)) {
+      await this.#replaceRoutes(routesOf(next), tunnel);
+    } else {
+      for (const [key, fact] of real) {
+        const before = this.#facts.get(key);
+        if (before?.type === "route" && fact === undefined) await this.#removeRoute(before);
+        if (fact?.type === "route") await this.#putRoute(fact, tunnel);
+      }
     }
     const stale = staleFlows(this.#facts, real);
     const commit = this.#change(real);
@@ -132,7 +154,7 @@ class NftDataplane implements Dataplane {
     const next = new Map<string, Rendered>();
     for (const [key, fact] of changes) {
       const before = this.#rendered.get(key);
-      const now = fact === undefined ? undefined : render(key, fact);
+      const now = fact === undefined ? undefined : render(key, fact, this.#overlay.device);
       if (now !== undefined) next.set(key, now);
       for (const name of before?.elements.keys() ?? []) wantersOf(name).delete(key);
       for (const [name, value] of now?.elements ?? []) wantersOf(name).set(key, value);
@@ -214,24 +236,56 @@ class NftDataplane implements Dataplane {
     }
   }
 
-  async #route(action: "replace" | "del", fact: RouteFact): Promise<void> {
-    const via = fact.gateway === undefined ? ["dev", "lo"] : ["via", fact.gateway];
-    const protocol = ["proto", String(this.#options.routeProtocol)];
-    const source = fact.source === undefined ? [] : ["src", fact.source];
-    const asked = ["route", action, fact.destination, ...via, ...protocol, ...source];
-    await run("ip", asked).catch((error: unknown) => {
-      if (action === "replace") throw new Error(`the route was refused: ${messageOf(error)}`);
-    });
+  /** By the network that both are on; by the tunnel where a router is between. Without a tunnel that waits for one. */
+  async #putRoute(fact: RouteFact, tunnel: TunnelFact | undefined): Promise<void> {
+    const { destination, gateway, source } = fact;
+    try {
+      const far =
+        gateway !== undefined && !gateway.includes(":") && (await isBehindRouter(gateway));
+      const near = gateway === undefined ? ["dev", "lo"] : ["via", gateway];
+      const before = this.#tunnelled.get(destination);
+      this.#tunnelled.delete(destination);
+      if (before !== undefined && (!far || before !== gateway)) await this.#forgetNode(before);
+      if (far) {
+        if (tunnel === undefined) return;
+        await this.#overlay.open(tunnel);
+        await this.#overlay.reach(gateway);
+        this.#tunnelled.set(destination, gateway);
+        near.push("dev", this.#overlay.device, "onlink");
+      }
+      const from = source === undefined ? [] : ["src", source];
+      await run("ip", ["route", "replace", destination, ...near, ...this.#protocol, ...from]);
+    } catch (error) {
+      throw new Error(`the route to ${destination} was refused: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
   }
-  async #replaceRoutes(routes: readonly RouteFact[]): Promise<void> {
-    const protocol = String(this.#options.routeProtocol);
-    const { stdout } = await run("ip", ["-j", "route", "show", "proto", protocol]);
+  async #removeRoute({ destination }: RouteFact): Promise<void> {
+    // It went with its device, if that is gone.
+    await run("ip", ["route", "del", destination, ...this.#protocol]).catch(() => undefined);
+    const node = this.#tunnelled.get(destination);
+    this.#tunnelled.delete(destination);
+    if (node !== undefined) await this.#forgetNode(node);
+  }
+  async #forgetNode(node: string): Promise<void> {
+    if (![...this.#tunnelled.values()].includes(node)) await this.#overlay.forget(node);
+  }
+  get #protocol(): readonly string[] {
+    return ["proto", String(this.#options.routeProtocol)];
+  }
+  async #replaceRoutes(
+    routes: readonly RouteFact[],
+    tunnel: TunnelFact | undefined,
+  ): Promise<void> {
+    const { stdout } = await run("ip", ["-j", "route", "show", ...this.#protocol]);
     const there = JSON.parse(stdout === "" ? "[]" : stdout) as { dst: string }[];
     const wanted = new Set(routes.map(({ destination }) => destination));
     for (const { dst } of there) {
-      if (!wanted.has(dst)) await run("ip", ["route", "del", dst, "proto", protocol]);
+      if (!wanted.has(dst)) await run("ip", ["route", "del", dst, ...this.#protocol]);
     }
-    for (const route of routes) await this.#route("replace", route);
+    for (const route of routes) await this.#putRoute(route, tunnel);
+    await this.#overlay.keepOnly(new Set(this.#tunnelled.values()));
   }
 
   /** The kernel remembers UDP flows for minutes: those to backends that are gone must be forgotten. */
@@ -248,8 +302,13 @@ class NftDataplane implements Dataplane {
   }
 }
 
+const routesOf = (facts: ReadonlyMap<string, DataplaneFact>): RouteFact[] =>
+  [...facts.values()].filter((fact) => fact.type === "route");
+const tunnelOf = (facts: ReadonlyMap<string, DataplaneFact>): TunnelFact | undefined =>
+  [...facts.values()].find((fact) => fact.type === "tunnel");
+
 /** Routes are not nftables' business. */
-function render(key: string, fact: DataplaneFact): Rendered | undefined {
+function render(key: string, fact: DataplaneFact, device: string): Rendered | undefined {
   switch (fact.type) {
     case "service":
       return renderService(key, fact);
@@ -257,6 +316,8 @@ function render(key: string, fact: DataplaneFact): Rendered | undefined {
       return renderHostPort(key, fact);
     case "masquerade":
       return renderMasquerade(key, fact);
+    case "tunnel":
+      return renderTunnel(key, fact, device);
     case "gate":
       return renderGate(key, fact);
     case "policy":

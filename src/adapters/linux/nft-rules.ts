@@ -2,7 +2,13 @@
  * From a fact of the dataplane to nftables: pure text. A fact becomes chains, sets and map elements whose names derive from its key, so
  * that a change of one fact touches nothing else. The table's frame (hooks, maps) is fixed.
  */
-import type { Backend, HostPortFact, MasqueradeFact, ServiceFact } from "#ports/dataplane.ts";
+import type {
+  Backend,
+  HostPortFact,
+  MasqueradeFact,
+  ServiceFact,
+  TunnelFact,
+} from "#ports/dataplane.ts";
 import { element, idOf, isIpv4, Parts, type Rendered } from "./nft-parts.ts";
 import { policyFrame } from "./nft-policy.ts";
 
@@ -212,6 +218,17 @@ export function renderMasquerade(key: string, fact: MasqueradeFact): Rendered {
   parts.hooks.set(chain, "{ type nat hook postrouting priority srcnat; policy accept; }");
   parts.chains.set(chain, [
     `ip saddr ${fact.source} ip daddr != { ${except} } masquerade fully-random`,
+  ]);
+  return parts;
+}
+
+/** What leaves by the tunnel carries an address that answers find by the tunnel. */
+export function renderTunnel(key: string, fact: TunnelFact, device: string): Rendered {
+  const parts = new Parts();
+  const chain = `m-${idOf(key)}`;
+  parts.hooks.set(chain, "{ type nat hook postrouting priority srcnat; policy accept; }");
+  parts.chains.set(chain, [
+    `oifname "${device}" ip saddr != { ${fact.source}, ${fact.address} } masquerade fully-random`,
   ]);
   return parts;
 }

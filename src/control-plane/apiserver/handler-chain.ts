@@ -6,9 +6,11 @@ import { type Authenticator, authenticate } from "./authn/authenticator.ts";
 import { type Authorizer, authorize } from "./authz/authorizer.ts";
 import type { ChainContext, ChainHandler, Stage } from "./chain.ts";
 import { requestInfoOf } from "./request-info.ts";
+import type { RequestMetrics } from "./request-metrics.ts";
 import { answerErrors } from "./stages/answer-errors.ts";
 import { impersonate } from "./stages/impersonate.ts";
 import { type InFlightLimits, limitInFlight } from "./stages/limits.ts";
+import { measure } from "./stages/measure.ts";
 import { readRequestInfo } from "./stages/request-info.ts";
 import { timeOut } from "./stages/timeout.ts";
 
@@ -18,6 +20,7 @@ export interface ChainParts {
   readonly authenticators: readonly Authenticator[];
   readonly authorizer: Authorizer;
   readonly limits: InFlightLimits;
+  readonly metrics: RequestMetrics;
   readonly routes: ChainHandler;
 }
 
@@ -25,6 +28,7 @@ export interface ChainParts {
 const stagesOf = (parts: ChainParts): readonly Stage[] => [
   answerErrors(parts.log),
   readRequestInfo,
+  measure(parts.metrics, parts.clock),
   timeOut(parts.clock),
   authenticate(parts.authenticators, parts.log),
   impersonate(parts.authorizer),

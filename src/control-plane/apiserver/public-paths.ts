@@ -38,6 +38,17 @@ export function plainText(status: number, text: string): ApiResponse {
   };
 }
 
+/** In Prometheus' text form. */
+export const metricsText = (text: string): ApiResponse => ({
+  status: 200,
+  headers: {},
+  content: {
+    type: "bytes",
+    mediaType: "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
+    bytes: encoder.encode(text),
+  },
+});
+
 export function jsonDocument(value: object, pretty: boolean): ApiResponse {
   const bytes = pretty ? encoder.encode(JSON.stringify(value, undefined, 2)) : encodeJson(value);
   const content = { type: "bytes", mediaType: "application/json", bytes } as const;
@@ -71,6 +82,11 @@ export function health(
       failed = true;
       lines.push(`[-]${name} failed: reason withheld\n`);
     }
+  }
+  for (const { name } of known) excluded.delete(name);
+  if (excluded.size > 0) {
+    const names = [...excluded].sort().map((name) => JSON.stringify(name));
+    lines.push(`warn: some health checks cannot be excluded: no matches for ${names.join(",")}\n`);
   }
   if (failed) return plainText(500, `${lines.join("")}${endpoint} check failed\n`);
   const verbose = query.some(([name]) => name === "verbose");

@@ -8,6 +8,7 @@ import { cloneJson, DecodeError } from "#machinery/decode.ts";
 import type { FieldError } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { validateObjectMeta, validateObjectMetaUpdate } from "#machinery/meta-validation.ts";
+import type { HistogramSeries } from "#machinery/metrics.ts";
 import { generateName, uuid } from "#machinery/names.ts";
 import { isObject } from "#machinery/object.ts";
 import {
@@ -43,6 +44,9 @@ export interface RegistryHooks {
   readonly beginUpdate?: (object: ApiObject, old: ApiObject) => (done: boolean) => void;
 }
 
+/** How long the store takes, in seconds. */
+export type StoreTimes = (operation: "create" | "update" | "delete") => HistogramSeries;
+
 export interface RegistryParts {
   readonly store: Store;
   readonly mirror: StoreMirror;
@@ -50,6 +54,7 @@ export interface RegistryParts {
   readonly random: Random;
   readonly admission: Admission;
   readonly hooks?: RegistryHooks;
+  readonly times?: StoreTimes;
   /** Objects of this kind vanish by themselves. */
   readonly lease?: ObjectLease;
 }
@@ -269,14 +274,17 @@ export class Registry {
     form: ApiObject,
     ifModified: number,
   ): Promise<StoredObject | { readonly conflict: true; readonly current?: KeyValue }> {
-    const { store, mirror, lease } = this.parts;
+    const { store, mirror, lease, clock, times } = this.parts;
     delete form.metadata.resourceVersion;
     const value = encodeForStore(form);
     const leaseId = await lease?.current();
     this.cache.draft(value, form);
     try {
       const options = leaseId === undefined ? { ifModified } : { ifModified, lease: leaseId };
+      const started = clock.monotonicMs();
       const result = await store.put(key, value, options);
+      const operation = ifModified === 0 ? "create" : "update";
+      times?.(operation).observe((clock.monotonicMs() - started) / 1000);
       if ("conflict" in result) return result;
       const { revision } = result;
       await mirror.reached(revision);
@@ -300,8 +308,10 @@ export class Registry {
 
   /** Removes an object. Undefined: it has changed or gone meanwhile. Gives its last state, with the revision of its end. */
   async remove(old: StoredObject): Promise<StoredObject | undefined> {
-    const { store, mirror } = this.parts;
+    const { store, mirror, clock, times } = this.parts;
+    const started = clock.monotonicMs();
     const result = await store.put(old.key, undefined, { ifModified: old.revision });
+    times?.("delete").observe((clock.monotonicMs() - started) / 1000);
     if ("conflict" in result) return undefined;
     await mirror.reached(result.revision);
     return old.at(result.revision);

@@ -9,6 +9,7 @@ import { rbacGroup } from "#api/rbac/v1/policy-rule.ts";
 import type { ApiResponse, Handler, User } from "#api/request.ts";
 import type { Resource } from "#api/resource.ts";
 import type { ApiObject } from "#machinery/meta.ts";
+import { Metrics } from "#machinery/metrics.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Crypto } from "#ports/crypto.ts";
@@ -44,12 +45,20 @@ import type { NodeProxy } from "./node-proxy.ts";
 import { ObjectLease } from "./object-lease.ts";
 import { OpenApi } from "./openapi.ts";
 import { ownRequests } from "./own-requests.ts";
-import { type HealthCheck, health, jsonDocument, serverVersion } from "./public-paths.ts";
+import {
+  type HealthCheck,
+  health,
+  jsonDocument,
+  metricsText,
+  serverVersion,
+} from "./public-paths.ts";
 import type { Reader, ResourceRef } from "./reader.ts";
 import { Registry } from "./registry.ts";
+import { RequestMetrics } from "./request-metrics.ts";
 import { reviewFacts } from "./reviews.ts";
 import { bindingFacts, offeredFacts, resourceId, routes } from "./routes.ts";
 import { ServedResource } from "./served-resource.ts";
+import { storeTimes, tellOfObjects } from "./server-metrics.ts";
 import { ServiceAllocator } from "./service-allocator.ts";
 import type { InFlightLimits } from "./stages/limits.ts";
 import { StoreMirror } from "./store-mirror.ts";
@@ -85,6 +94,8 @@ export interface ApiServerOptions {
   readonly frontProxy?: FrontProxy;
   /** Group versions that programs in this process serve. */
   readonly delegates?: readonly Delegate[];
+  /** Where everything in this process is counted; told at /metrics. Default: of its own. */
+  readonly metrics?: Metrics;
   /** What ComponentStatus tells of besides the store. */
   readonly components?: readonly Component[];
 }
@@ -143,12 +154,15 @@ class Server implements ApiServer {
   readonly #issuer: IssuerDocuments | undefined;
   readonly #flowControl: FlowControlObjects | undefined;
   readonly #aggregator: Aggregator | undefined;
+  readonly #metrics: Metrics;
   #advertised: string | undefined;
+  #started = false;
   #closing = false;
 
   constructor(options: ApiServerOptions) {
     this.#options = options;
     const { store, clock, random, crypto, log } = options;
+    this.#metrics = options.metrics ?? new Metrics();
     this.#mirror = new StoreMirror(store, clock, log);
     const ports = options.nodePortRange ?? defaultPorts;
     const allocator = new ServiceAllocator(options.serviceCidr, ports, random.fork("services"));
@@ -167,6 +181,7 @@ class Server implements ApiServer {
       crypto,
     });
     this.#makeRegistries(admission, allocator);
+    tellOfObjects(this.#metrics, this.#registries);
     this.#registries.get("/pods")?.cache.observe(references.observe);
     for (const kind of ["RoleBinding", "ClusterRoleBinding"] as const) {
       const registry = this.#registries.get(`${rbacGroup}/${kind.toLowerCase()}s`);
@@ -194,6 +209,7 @@ class Server implements ApiServer {
       authenticators,
       authorizer,
       limits: options.limits ?? defaultLimits,
+      metrics: new RequestMetrics(this.#metrics),
       routes: routes({
         served: this.#served,
         discovery: this.#discovery,
@@ -285,6 +301,7 @@ class Server implements ApiServer {
           clock,
           random: random.fork(name),
           admission,
+          times: storeTimes(this.#metrics, resource.group, resource.plural),
         });
       },
       served: this.#served,
@@ -359,6 +376,7 @@ class Server implements ApiServer {
         clock,
         random: random.fork(`${group}/${plural}`),
         admission,
+        times: storeTimes(this.#metrics, group, plural),
         ...(isService ? { hooks: allocator.hooks } : {}),
         ...(isEvent ? { lease: new ObjectLease(store, clock, eventTtlSeconds) } : {}),
       });
@@ -386,6 +404,7 @@ class Server implements ApiServer {
     await this.#bootstrap.run();
     await this.#flowControl?.start();
     await this.#aggregator?.start(this.#discovery.builtIn);
+    this.#started = true;
     const { advertise } = this.#options;
     if (advertise !== undefined) await this.advertise(advertise.address, advertise.port);
   }
@@ -413,18 +432,23 @@ class Server implements ApiServer {
   #checks(): readonly HealthCheck[] {
     const everywhere = ["healthz", "livez", "readyz"] as const;
     const fine = (): undefined => undefined;
+    const store = () => (this.#mirror.healthy ? undefined : "the store's watch is broken");
+    const hook = (name: string, isDone: () => boolean): HealthCheck => ({
+      name,
+      check: () => (isDone() ? undefined : "not finished"),
+      on: everywhere,
+    });
     return [
       { name: "ping", check: fine, on: everywhere },
-      {
-        name: "etcd",
-        check: () => (this.#mirror.healthy ? undefined : "the store's watch is broken"),
-        on: everywhere,
-      },
-      {
-        name: "poststarthook/bootstrap",
-        check: () => (this.#bootstrap.done ? undefined : "not finished"),
-        on: everywhere,
-      },
+      { name: "etcd", check: store, on: everywhere },
+      { name: "etcd-readiness", check: store, on: ["readyz"] },
+      hook("poststarthook/rbac/bootstrap-roles", () => this.#bootstrap.done),
+      hook(
+        "poststarthook/scheduling/bootstrap-system-priority-classes",
+        () => this.#bootstrap.done,
+      ),
+      hook("poststarthook/priority-and-fairness-config-producer", () => this.#started),
+      hook("autoregister-completion", () => this.#started),
       {
         name: "shutdown",
         check: () => (this.#closing ? "process is shutting down" : undefined),
@@ -436,6 +460,7 @@ class Server implements ApiServer {
   async #path(context: ChainContext): Promise<ApiResponse | undefined> {
     const { path, verb } = context.info;
     if (verb !== "get" && verb !== "head") return undefined;
+    if (path === "/metrics") return metricsText(this.#metrics.write());
     if (path === "/version" || path === "/version/") return jsonDocument(serverVersion, true);
     if (path === "/") return jsonDocument({ paths: this.#paths() }, true);
     const published = this.#issuer?.answer(path);
@@ -453,6 +478,7 @@ class Server implements ApiServer {
       ...this.#discovery.paths(),
       ...healthPaths,
       ...(this.#issuer === undefined ? [] : issuerPaths),
+      "/metrics",
       "/openapi/v2",
       "/openapi/v3",
       "/version",

@@ -10,7 +10,9 @@ import type { IndexBy, Lister } from "#client/cache.ts";
 import type { Client, New } from "#client/client.ts";
 import type { EventType, ObjectReference } from "#client/events.ts";
 import type { Informers } from "#client/informer.ts";
+import { type WorkQueueMetrics, workQueueMetrics } from "#client/work-queue-metrics.ts";
 import { type ApiObject, controllerOf, type OwnerReference, type Stored } from "#machinery/meta.ts";
+import type { Metrics } from "#machinery/metrics.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import type { Random } from "#ports/random.ts";
@@ -26,7 +28,16 @@ export interface ControllerWorld {
   readonly random: Random;
   readonly log: Log;
   readonly settings: ControllerSettings;
+  /** Undefined: nothing is counted. */
+  readonly metrics?: Metrics;
 }
+
+/** What is counted of a controller's queue. */
+export const queueMetrics = (
+  { metrics }: Pick<ControllerWorld, "metrics">,
+  name: string,
+): WorkQueueMetrics | undefined =>
+  metrics === undefined ? undefined : workQueueMetrics(metrics, name);
 
 /** What an administrator may set; upstream's flags in milliseconds and numbers. */
 export interface ControllerSettings {

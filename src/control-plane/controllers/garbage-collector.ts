@@ -12,7 +12,13 @@ import type { Informer } from "#client/informer.ts";
 import { WorkQueue } from "#client/work-queue.ts";
 import type { ApiObject, OwnerReference, Stored } from "#machinery/meta.ts";
 import { isStatus, StatusError } from "#machinery/status-error.ts";
-import { accountOf, type Controller, type ControllerWorld, type Running } from "./controller.ts";
+import {
+  accountOf,
+  type Controller,
+  type ControllerWorld,
+  queueMetrics,
+  type Running,
+} from "./controller.ts";
 import { type DiscoveredKind, discover, oncePerResource } from "./discovery.ts";
 import {
   type Entry,
@@ -74,8 +80,14 @@ class Collector implements Running {
       { component: "garbage-collector-controller" },
       { clock: world.clock, random, log },
     );
-    this.#toDelete = new WorkQueue(world.clock);
-    this.#toOrphan = new WorkQueue(world.clock);
+    this.#toDelete = new WorkQueue(
+      world.clock,
+      queueMetrics(world, "garbage_collector_attempt_to_delete"),
+    );
+    this.#toOrphan = new WorkQueue(
+      world.clock,
+      queueMetrics(world, "garbage_collector_attempt_to_orphan"),
+    );
   }
 
   start(): this {

@@ -1,6 +1,7 @@
 /** All controllers, in the order in which they start. A new one is a file and a line here. */
 import type { Client } from "#client/client.ts";
 import { createInformers, type Informers } from "#client/informer.ts";
+import type { Metrics } from "#machinery/metrics.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import type { Random } from "#ports/random.ts";
@@ -95,6 +96,7 @@ export interface ControllersOptions {
   readonly random: Random;
   readonly log: Log;
   readonly settings?: Partial<ControllerSettings>;
+  readonly metrics?: Metrics;
   /**
    * Shared with others in the process; stays running when the controllers stop. Default: their own.
    */
@@ -115,7 +117,8 @@ export function startControllers(options: ControllersOptions): Running {
       log,
     });
   const settings = { ...defaultSettings, ...options.settings };
-  const world: ControllerWorld = { clientFor, informers, clock, random, log, settings };
+  const counted = options.metrics === undefined ? {} : { metrics: options.metrics };
+  const world: ControllerWorld = { clientFor, informers, clock, random, log, settings, ...counted };
   const running = (options.controllers ?? controllers).map((controller) => controller.start(world));
   return {
     async stop() {

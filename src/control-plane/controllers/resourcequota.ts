@@ -19,7 +19,13 @@ import type { Informer } from "#client/informer.ts";
 import { WorkQueue } from "#client/work-queue.ts";
 import { type ApiObject, keyOf, type Stored } from "#machinery/meta.ts";
 import { isStatus } from "#machinery/status-error.ts";
-import { accountOf, type Controller, type ControllerWorld, type Running } from "./controller.ts";
+import {
+  accountOf,
+  type Controller,
+  type ControllerWorld,
+  queueMetrics,
+  type Running,
+} from "./controller.ts";
 import { type DiscoveredKind, discover, oncePerResource } from "./discovery.ts";
 
 const name = "resourcequota-controller";
@@ -81,7 +87,7 @@ class QuotaKeeper implements Running {
   constructor(world: ControllerWorld) {
     this.#world = { ...world, log: world.log.child(name) };
     this.#client = world.clientFor(accountOf(name));
-    this.#queue = new WorkQueue(world.clock);
+    this.#queue = new WorkQueue(world.clock, queueMetrics(world, "resource_quota_controller"));
     this.#quotas = world.informers.get(ResourceQuota, byNamespace);
   }
 

@@ -20,6 +20,7 @@ import {
   controllerIndex,
   controllerReference,
   type Index,
+  queueMetrics,
   type ReconcileContext,
   type Running,
 } from "./controller.ts";
@@ -54,7 +55,7 @@ class Loop<T extends ApiObject> implements Running {
     const log = world.log.child(account);
     this.#definition = definition;
     this.#world = { ...world, log, random: world.random.fork(account) };
-    this.#queue = new WorkQueue(world.clock);
+    this.#queue = new WorkQueue(world.clock, queueMetrics(world, definition.name));
     this.#client = world.clientFor(accountOf(account));
     this.#recorder = createEventRecorder(
       this.#client,
