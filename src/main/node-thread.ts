@@ -220,7 +220,8 @@ async function run(
 }
 
 if (parentPort === null) throw new Error("this program runs as a thread of wherry only");
-await live(parentPort);
-parentPort.postMessage(threadOver);
+const port = parentPort;
+await live(port);
+port.postMessage(threadOver);
 // Of this thread only. Connections may be open still; nothing of ours waits for them.
 process.exit(0);
