@@ -11,7 +11,7 @@ import type { NodeProxy } from "#control-plane/apiserver/node-proxy.ts";
 import { type ApiServer, createApiServer, serverUser } from "#control-plane/apiserver/server.ts";
 import type { ControllerSettings } from "#control-plane/controllers/controller.ts";
 import { startControllers } from "#control-plane/controllers/index.ts";
-import { startScheduler } from "#control-plane/scheduler/scheduler.ts";
+import { type SchedulerSettings, startScheduler } from "#control-plane/scheduler/scheduler.ts";
 import { retentionMsDefault, startCompaction } from "#control-plane/store/compaction.ts";
 import { openStore } from "#control-plane/store/store.ts";
 import { formatIp, nthAddress, parseCidr } from "#machinery/ip.ts";
@@ -49,6 +49,8 @@ export interface ControlPlaneOptions {
   /** Group versions that programs in this process serve. */
   readonly delegates?: readonly Delegate[];
   readonly controllers?: Partial<ControllerSettings>;
+  /** Default: upstream's. */
+  readonly scheduler?: SchedulerSettings;
   /**
    * How controllers and the scheduler reach the API server, by their name; default: in this process. Asked once there is one, before
    * they start.
@@ -179,6 +181,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     clock,
     random: random.fork("scheduler"),
     log: log.child("scheduler"),
+    ...(options.scheduler === undefined ? {} : { settings: options.scheduler }),
   });
   const provisioning = await startProvisioning(server, componentClient(provisionerAccount), {
     clock,

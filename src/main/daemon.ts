@@ -284,6 +284,7 @@ async function controlPlaneOf(
     podCidr: settings.podCidr,
     serviceCidr: settings.serviceCidr,
     domain: settings.domain,
+    ...(settings.scheduler === undefined ? {} : { scheduler: settings.scheduler }),
     authority,
     authorityKey: (await certificates.signer()).privateKey,
     serviceAccountKey: await certificates.signingKey("sa"),

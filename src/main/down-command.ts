@@ -93,7 +93,8 @@ async function takeDown(given: Arguments, allotment: Allotment): Promise<number>
   await takeFurtherNodesDown(allotment, given);
   const what = joined === undefined ? `Cluster ${name}` : `Node ${joined.nodeName}`;
   if (!given.switch("purge")) {
-    const again = joined === undefined ? "wherry up" : `wherry join --name ${name}`;
+    const command = joined === undefined ? "wherry up" : "wherry join";
+    const again = name === defaultName ? command : `${command} --name ${name}`;
     process.stdout.write(
       given.switch("crash")
         ? `${what} is dead: everything on it ended at once, and nobody was told. ${again} brings it back.\n`

@@ -5,7 +5,11 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { kindSchema } from "#api/facts.ts";
+import type { KubeSchedulerConfiguration } from "#api/generated/kubescheduler-config/v1.ts";
+import { schedulerSettings } from "#control-plane/scheduler/configuration.ts";
+import type { SchedulerSettings } from "#control-plane/scheduler/scheduler.ts";
 import { decodeObject } from "#machinery/decode.ts";
+import { formatFieldError } from "#machinery/field-error.ts";
 import { goDurationToMs } from "#machinery/go-duration.ts";
 import { cidrSize, cidrsOverlap, parseCidr } from "#machinery/ip.ts";
 import { parseQuantity, quantityToNumber } from "#machinery/quantity.ts";
@@ -36,6 +40,8 @@ export interface ClusterSettings extends FixedSettings {
   /** Names that the server's certificate carries besides the usual ones. */
   readonly certificateNames: readonly string[];
   readonly kubelet: Partial<KubeletConfig>;
+  /** Undefined: upstream's. */
+  readonly scheduler?: SchedulerSettings;
   readonly timeoutMs: number;
 }
 
@@ -47,6 +53,7 @@ export interface FileSettings {
   readonly port?: number;
   readonly certificateNames?: readonly string[];
   readonly kubelet?: Partial<KubeletConfig>;
+  readonly scheduler?: SchedulerSettings;
 }
 
 const nodesMax = 1000;
@@ -104,6 +111,7 @@ export function settingsOf(
     nodes,
     certificateNames: file.certificateNames ?? [],
     kubelet: file.kubelet ?? {},
+    ...(file.scheduler === undefined ? {} : { scheduler: file.scheduler }),
     timeoutMs: readDuration("--timeout", given.text("timeout") ?? "60s"),
   };
 }
@@ -215,18 +223,20 @@ function readDocument(path: string, document: Document): FileSettings {
       return readKubelet(path, document);
     case "kubeadm.k8s.io/v1beta4 ClusterConfiguration":
       return readClusterConfiguration(path, document);
+    case "kubescheduler.config.k8s.io/v1 KubeSchedulerConfiguration":
+      return readScheduler(path, document);
     default:
       throw new UsageError(
         `--config ${path}: ${String(kind)} of ${String(apiVersion)} is not a configuration that is read here; ` +
-          "there are KubeletConfiguration (kubelet.config.k8s.io/v1beta1) and ClusterConfiguration (kubeadm.k8s.io/v1beta4).",
+          "there are KubeletConfiguration (kubelet.config.k8s.io/v1beta1), KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1) " +
+          "and ClusterConfiguration (kubeadm.k8s.io/v1beta4).",
       );
   }
 }
 
-function readKubelet(path: string, document: Document): FileSettings {
-  const schema = kindSchema("kubelet.config.k8s.io", "v1beta1", "KubeletConfiguration");
-  if (schema === undefined) throw new Error("no schema of KubeletConfiguration");
-  let kubelet: Partial<KubeletConfig> = {};
+function checkFields(path: string, group: string, version: string, document: Document): void {
+  const schema = kindSchema(group, version, String(document["kind"]));
+  if (schema === undefined) throw new Error(`no schema of ${String(document["kind"])}`);
   try {
     const { strictErrors } = decodeObject(schema, document, { strict: true });
     if (strictErrors.length > 0) throw new UsageError(strictErrors.join(", "));
@@ -235,6 +245,18 @@ function readKubelet(path: string, document: Document): FileSettings {
       `--config ${path}: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
+}
+
+function readScheduler(path: string, document: Document): FileSettings {
+  checkFields(path, "kubescheduler.config.k8s.io", "v1", document);
+  const read = schedulerSettings(document as unknown as KubeSchedulerConfiguration);
+  if ("settings" in read) return { scheduler: read.settings };
+  throw new UsageError(`--config ${path}: ${read.errors.map(formatFieldError).join("; ")}`);
+}
+
+function readKubelet(path: string, document: Document): FileSettings {
+  checkFields(path, "kubelet.config.k8s.io", "v1beta1", document);
+  let kubelet: Partial<KubeletConfig> = {};
   let domain: string | undefined;
   for (const [field, value] of Object.entries(document)) {
     if (field === "apiVersion" || field === "kind") continue;

@@ -10,6 +10,7 @@ import {
 } from "./allotment.ts";
 import { type Arguments, type Command, UsageError } from "./arguments.ts";
 import { askStatus, type ClusterStatus } from "./control.ts";
+import { isJoined } from "./joined.ts";
 import { quietLog } from "./quiet-log.ts";
 
 export const statusCommand: Command = {
@@ -37,27 +38,29 @@ async function status(given: Arguments): Promise<number> {
     );
     return 1;
   }
+  const joined = isJoined(pathsOf(allotment));
   const found = await askStatus(systemNetwork(quietLog()), pathsOf(allotment).controlSocket);
   if (format === "json") {
     process.stdout.write(`${JSON.stringify(found ?? { name, running: false }, null, 2)}\n`);
     return found === undefined ? 1 : 0;
   }
   if (found === undefined) {
+    const again = `wherry ${joined ? "join" : "up"}${name === defaultName ? "" : ` --name ${name}`}`;
     process.stdout.write(
-      `Cluster ${name} is stopped; its data are in ${allotment.dataDirectory}. wherry up${name === defaultName ? "" : ` --name ${name}`} starts it.\n`,
+      `${joined ? "Node" : "Cluster"} ${name} is stopped; its data are in ${allotment.dataDirectory}. ${again} starts it.\n`,
     );
     return 1;
   }
-  process.stdout.write(describe(found));
+  process.stdout.write(describe(found, joined));
   return found.ready ? 0 : 1;
 }
 
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
 
-function describe(found: ClusterStatus): string {
+function describe(found: ClusterStatus, joined: boolean): string {
   const since = Math.max(0, Math.round((Date.now() - Date.parse(found.startedAt)) / 1000));
   const lines = [
-    `Cluster    ${found.name} (context ${contextName(found.name)}), ${found.ready ? "ready" : "not ready"}`,
+    `${joined ? "Node   " : "Cluster"}    ${found.name}${joined ? "" : ` (context ${contextName(found.name)})`}, ${found.ready ? "ready" : "not ready"}`,
     `Server     ${found.server}, Kubernetes ${found.kubernetesVersion}, wherry ${found.version}`,
     `Process    ${found.pid}, up ${since} s, ${mebibytes(found.memoryBytes)}, ${found.cpuSeconds.toFixed(1)} s of CPU, event loop ${(found.eventLoopUtilization * 100).toFixed(1)} % busy`,
     `Runtime    ${found.runtime}${found.containerd === undefined ? "" : `: containerd ${found.containerd.version}, process ${found.containerd.pid}, ${mebibytes(found.containerd.memoryBytes)}`}`,

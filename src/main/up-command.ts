@@ -18,7 +18,11 @@ import {
 } from "./allotment.ts";
 import { type Arguments, type Command, readDuration, UsageError } from "./arguments.ts";
 import { askStatus } from "./control.ts";
+<<<<<<< HEAD
 import { endProcess } from "./kept-worker.ts";
+=======
+import { isJoined } from "./joined.ts";
+>>>>>>> main
 import { changeKubeconfig, kubeconfigPath, mergedKubeconfig } from "./kubeconfig.ts";
 import { startNodeWorker } from "./node-worker.ts";
 import { quietLog } from "./quiet-log.ts";
@@ -70,6 +74,10 @@ async function up(given: Arguments): Promise<number> {
   const name = checkName(given.text("name") ?? defaultName);
   const known = findAllotment(name);
   const dataDirectory = pathOf(given, "data-dir");
+  if (known !== undefined && isJoined(pathsOf(known)))
+    throw new UsageError(
+      `${name} is a node of a cluster, not a cluster: wherry join --name ${name} starts it.`,
+    );
   if (known !== undefined) {
     const running = await ifRunning(known, given);
     if (running !== undefined) return welcome(known, running, given, began, true);

@@ -187,12 +187,12 @@ test("a pod waits for a claim that nobody can grant, and says so", async () => {
   await untilSaid(
     on,
     "FailedScheduling",
-    "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.",
+    "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
   );
   await untilSaid(
     on,
     "FailedScheduling",
-    '0/2 nodes are available: persistentvolumeclaim "nowhere" not found.',
+    '0/2 nodes are available: persistentvolumeclaim "nowhere" not found. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.',
   );
   await untilSaid(
     on,

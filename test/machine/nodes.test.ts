@@ -86,6 +86,12 @@ test("three nodes are Ready, and status shows them all", async () => {
   const status = await cluster.wherry(["status", "--name", cluster.name]);
   expect(status.stdout).toMatch(/nodes-t-node-2 +Ready/);
   expect(status.stdout).toMatch(/nodes-t-node-3 +Ready/);
+  const [node = ""] = nodes;
+  const own = await cluster.wherry(["status", "--name", node]);
+  expect(own.stdout).toMatch(/^Node +nodes-t-node-2, ready/);
+  const up = await cluster.wherry(["up", "--name", node]);
+  expect(up.code).toBe(2);
+  expect(up.stderr).toContain("wherry join --name nodes-t-node-2 starts it");
 });
 
 test("pods are spread, and reach each other, the Service and its name from everywhere", async () => {

@@ -112,7 +112,7 @@ spec:
     await cluster.until(
       "pod/lonely",
       '.status.conditions[?(@.type=="PodScheduled")].message',
-      /^0\/1 nodes are available: persistentvolumeclaim "nowhere" not found\.$/m,
+      /^0\/1 nodes are available: persistentvolumeclaim "nowhere" not found\. preemption: 0\/1 nodes are available: 1 Preemption is not helpful for scheduling\.$/m,
     );
     await cluster.apply(claim("nowhere"));
     await ready("lonely");

@@ -2,8 +2,10 @@
  * Deletion: at once, after a grace period, or when the last finalizer has gone; with preconditions; one object or a collection.
  * What happens is upstream's, down to the two writes of a graceful deletion that ends now.
  */
+
 import { type FieldError, invalid, notSupported } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
+import { equalObjects } from "#machinery/object.ts";
 import {
   conflict,
   internalError,
@@ -200,6 +202,8 @@ async function deleteOnce(
     if (!grace.graceful && held) markAsDeleting(object, clock.now());
     if (grace.graceful || held) {
       if (scope.dryRun) return { shown: { wouldBe: object }, ended: !held };
+      // Asked again for what its finalizers still hold: no write, or whoever sees it changed would ask for ever.
+      if (held && equalObjects(old.object, object)) return { shown: { stored: old }, ended: false };
       const stored = await registry.replace(old, object);
       if (stored === undefined) return undefined;
       if (held || (grace.graceful && grace.seconds > 0)) return { shown: { stored }, ended: false };

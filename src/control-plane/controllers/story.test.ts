@@ -448,7 +448,8 @@ test.each(transports)(
     await w.run(2);
     const waiting = (await w.list(Pod)).find((one) => !one.spec.nodeName);
     const condition = waiting?.status.conditions?.find((one) => one.type === "PodScheduled");
-    const message = "0/1 nodes are available: 1 Insufficient cpu.";
+    const message =
+      "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.";
     expect(condition).toMatchObject({ status: "False", reason: "Unschedulable", message });
     expect(await w.events()).toContain(`Pod FailedScheduling: ${message}`);
     const kubelet = new Kubelet(w.admin, w.clock, "node-2");

@@ -61,6 +61,15 @@ class World implements SchedulerView {
   cache() {
     return new Cache<never>();
   }
+  nodesWith(trait: "affinity" | "requiredAntiAffinity") {
+    return this.picture.nodesWith(trait);
+  }
+  nominatedTo() {
+    return [];
+  }
+  nominationOf() {
+    return undefined;
+  }
   imageNodes(image: string) {
     return this.picture.imageNodes(image);
   }
@@ -93,7 +102,7 @@ test("says why nothing fits, in upstream's words and order", () => {
     node("e", { memory: "1Gi" }),
   ]);
   expect(world.place(pod("p", requests("2", "2Gi")))).toBe(
-    "0/5 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 Too many pods, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable.",
+    "0/5 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 Too many pods, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable. preemption: 0/5 nodes are available: 1 No preemption victims found for incoming pod, 4 Preemption is not helpful for scheduling.",
   );
   expect(new World([]).place(pod("p"))).toBe("no nodes available to schedule pods");
 });
@@ -102,7 +111,7 @@ test("node name, selector, affinity by field and by label", () => {
   const world = new World([node("a"), node("b", { labels: { disk: "ssd" } })]);
   expect(world.place(pod("p", { nodeSelector: { disk: "ssd" } }))).toBe("b");
   expect(world.place(pod("q", { nodeSelector: { disk: "hdd" } }))).toBe(
-    "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.",
+    "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
   );
   const affinity = (term: object) => ({
     affinity: {
@@ -126,7 +135,7 @@ test("host ports are not shared, nor is more given out than there is", () => {
   expect(world.place(pod("p", port("10.0.0.1")))).toBe("a");
   expect(world.place(pod("q", port("10.0.0.2")))).toBe("a");
   expect(world.place(pod("r", port("")))).toBe(
-    "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.",
+    "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.",
   );
   expect(world.place(pod("s", requests("700m", "1Gi")))).toBe("a");
   expect(world.place(pod("t", requests("301m", "1Gi")))).toMatch(/Insufficient cpu/);
@@ -169,7 +178,7 @@ test("topology spread: the skew is kept, missing labels are told apart", () => {
   expect([first, second].sort()).toEqual(["a", "b"]);
   expect(world.place(pod("3", spread, labels))).toBe("a");
   expect(world.place(pod("4", spread, labels))).toBe(
-    "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match pod topology spread constraints, 1 node(s) didn't match pod topology spread constraints (missing required label).",
+    "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match pod topology spread constraints, 1 node(s) didn't match pod topology spread constraints (missing required label). preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No preemption victims found for incoming pod.",
   );
 });
 
@@ -191,5 +200,7 @@ test("init containers, sidecars and overhead count at their peak", () => {
 });
 
 test("in large clusters only a share of the nodes is tried", () => {
-  expect([50, 100, 1000, 5000, 15000].map(feasibleEnough)).toEqual([50, 100, 420, 500, 750]);
+  expect([50, 100, 1000, 5000, 15000].map((nodes) => feasibleEnough(nodes))).toEqual([
+    50, 100, 420, 500, 750,
+  ]);
 });

@@ -25,6 +25,9 @@ export class NodeInfo {
   /** Undefined: Pods were seen on it before it, or after it is gone. */
   node: Stored<Node> | undefined;
   readonly pods = new Map<string, PodInfo>();
+  /** Those that care for other Pods, and those that keep some away. */
+  readonly affinePods = new Map<string, PodInfo>();
+  readonly repellingPods = new Map<string, PodInfo>();
   readonly requested: Resources = noResources();
   likelyMilliCpu = 0;
   likelyMemory = 0;
@@ -58,14 +61,27 @@ export class NodeInfo {
       ),
     );
   }
+  /** For a trial: what happens to the copy does not happen here. */
+  copy(): NodeInfo {
+    const copy = new NodeInfo(this.name);
+    copy.setNode(this.node);
+    for (const info of this.pods.values()) copy.add(info);
+    return copy;
+  }
   add(info: PodInfo): void {
     this.pods.set(info.uid, info);
+    if (info.affinities !== undefined) {
+      this.affinePods.set(info.uid, info);
+      if (info.affinities.requiredAnti.length > 0) this.repellingPods.set(info.uid, info);
+    }
     this.#count(info, 1);
   }
   remove(uid: string): void {
     const info = this.pods.get(uid);
     if (info === undefined) return;
     this.pods.delete(uid);
+    this.affinePods.delete(uid);
+    this.repellingPods.delete(uid);
     this.#count(info, -1);
   }
   /**
@@ -122,6 +138,8 @@ export class ClusterPicture {
   readonly #placed = new Map<string, string>();
   readonly #assumed = new Set<string>();
   readonly #imageNodes = new Map<string, number>();
+  /** Nodes with Pods that care for others. */
+  readonly #affine = new Set<NodeInfo>();
   #ordered: readonly NodeInfo[] | undefined;
 
   /**
@@ -154,6 +172,12 @@ export class ClusterPicture {
   node(name: string): NodeInfo | undefined {
     const info = this.#nodes.get(name);
     return info?.node === undefined ? undefined : info;
+  }
+  nodesWith(trait: "affinity" | "requiredAntiAffinity"): readonly NodeInfo[] {
+    return [...this.#affine].filter(
+      ({ node, repellingPods }) =>
+        node !== undefined && (trait === "affinity" || repellingPods.size > 0),
+    );
   }
   imageNodes(image: string): number {
     return this.#imageNodes.get(image) ?? 0;
@@ -189,6 +213,10 @@ export class ClusterPicture {
     }
   }
 
+  /** Whether it is on some node. */
+  has(uid: string): boolean {
+    return this.#placed.has(uid);
+  }
   isAssumed(uid: string): boolean {
     return this.#assumed.has(uid);
   }
@@ -212,7 +240,9 @@ export class ClusterPicture {
   }
   #place(info: PodInfo, nodeName: string): void {
     this.#placed.set(info.uid, nodeName);
-    this.#info(nodeName).add(info);
+    const node = this.#info(nodeName);
+    node.add(info);
+    if (node.affinePods.size > 0) this.#affine.add(node);
   }
   #displace(uid: string): void {
     const name = this.#placed.get(uid);
@@ -220,6 +250,7 @@ export class ClusterPicture {
     this.#placed.delete(uid);
     const info = this.#nodes.get(name);
     info?.remove(uid);
+    if (info?.affinePods.size === 0) this.#affine.delete(info);
     if (info?.node === undefined && info?.pods.size === 0) this.#nodes.delete(name);
   }
 }

@@ -38,6 +38,12 @@ export interface SchedulerView {
   /** All nodes, in the order in which they are tried. */
   readonly nodes: readonly NodeInfo[];
   cache<T extends ApiObject>(kind: Kind<T>): Lister<T>;
+  /** The nodes on which some Pod has affinity or anti-affinity to Pods at all, or anti-affinity that must be kept. */
+  nodesWith(trait: "affinity" | "requiredAntiAffinity"): readonly NodeInfo[];
+  /** Pods that are to go to a node once room is made for them there. */
+  nominatedTo(nodeName: string): readonly PodInfo[];
+  /** The node that a waiting Pod is nominated to. */
+  nominationOf(uid: string): string | undefined;
   /** How many nodes hold an image, by normalized name. */
   imageNodes(image: string): number;
   /** What a plugin keeps from one cycle to the next: made once for each scheduler. */
@@ -58,6 +64,7 @@ export interface SchedulerView {
 export type ClusterEvent =
   | { readonly on: "nodeAdded"; readonly node: Stored<Node> }
   | { readonly on: "nodeUpdated"; readonly node: Stored<Node>; readonly old: Stored<Node> }
+  | { readonly on: "nodeRemoved"; readonly old: Stored<Node> }
   | { readonly on: "podAssigned"; readonly pod: Stored<Pod> }
   /** An assigned Pod was changed, or ended, or is gone: then `pod` is undefined. */
   | { readonly on: "podUpdated"; readonly pod: Stored<Pod>; readonly old: Stored<Pod> }
@@ -77,6 +84,35 @@ export interface PreFilterResult<S> {
   readonly nodeNames?: ReadonlySet<string>;
 }
 
+/** A node as it would be with other Pods on it: a copy, which nobody else sees. */
+export interface Trial {
+  readonly node: NodeInfo;
+  add(pod: PodInfo): void;
+  remove(pod: PodInfo): void;
+  /** What the filters say of it now. */
+  rejection(): Rejection | undefined;
+}
+
+/** A cycle that found no node. */
+export interface FailedAttempt {
+  readonly pod: PodInfo;
+  /** What each node said; those that were not asked cannot be helped. */
+  readonly rejections: ReadonlyMap<string, Rejection>;
+  readonly view: SchedulerView;
+  /** Uniform in 0 … 2^32-1. */
+  readonly draw: () => number;
+  readonly trial: (node: NodeInfo) => Trial;
+}
+/** What is to be done for a Pod that fits nowhere. */
+export interface PostFilterResult {
+  /** Ends the message. */
+  readonly message: string;
+  /** The node where it shall go next; "": none any more; undefined: as it was. */
+  readonly nominate: string | undefined;
+  /** Pods that must go from there first. */
+  readonly victims: readonly PodInfo[];
+}
+
 export interface Plugin<S = unknown, P = unknown> {
   readonly name: string;
   /** Not yet: the Pod does not even enter the queue. */
@@ -89,8 +125,14 @@ export interface Plugin<S = unknown, P = unknown> {
     view: SchedulerView,
   ) => PreFilterResult<S> | Rejection | "skip";
   readonly filter?: (pod: PodInfo, node: NodeInfo, state: S) => Rejection | undefined;
-  /** Called when no node is left. Text that ends the message. */
-  readonly postFilter?: (pod: PodInfo, view: SchedulerView) => string;
+  /** What its filter would say if other Pods were there. */
+  readonly whatIf?: {
+    copy(state: S): S;
+    /** `other` came to (1) or left (-1) the node. */
+    change(state: S, pod: PodInfo, other: PodInfo, node: NodeInfo, sign: 1 | -1): void;
+  };
+  /** Called when no node is left. */
+  readonly postFilter?: (attempt: FailedAttempt) => PostFilterResult;
   /** "skip": its score is not called. */
   readonly preScore?: (
     pod: PodInfo,

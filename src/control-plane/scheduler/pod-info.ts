@@ -8,6 +8,7 @@ import { type Arithmetic, containerPeak } from "#api/core/v1/pod-resources.ts";
 import type { Container } from "#api/generated/core/v1.ts";
 import type { Stored } from "#machinery/meta.ts";
 import { toMilli, toWhole } from "#machinery/quantity.ts";
+import { type PodAffinities, podAffinities } from "./pod-affinities.ts";
 
 export interface Resources {
   milliCpu: number;
@@ -39,6 +40,8 @@ export interface PodInfo {
   readonly likelyMemory: number;
   readonly hostPorts: readonly HostPort[];
   readonly priority: number;
+  /** Undefined: it does not care for other Pods. */
+  readonly affinities: PodAffinities | undefined;
 }
 
 /** Upstream: a tenth of a core and 200 MiB. */
@@ -136,5 +139,6 @@ export function podInfoOf(pod: Stored<Pod>): PodInfo {
     likelyMemory: likely.memory,
     hostPorts,
     priority: pod.spec.priority ?? 0,
+    affinities: podAffinities(pod),
   };
 }

@@ -4,11 +4,14 @@ import type { Node } from "#api/core/v1/node.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
 import type { Stored } from "#machinery/meta.ts";
 import type { ClusterEvent } from "./plugin.ts";
+import { byPriority } from "./plugins/priority-sort.ts";
 import { podInfoOf } from "./pod-info.ts";
 import { defaultProfile } from "./profile.ts";
-import { SchedulingQueue } from "./queue.ts";
+import { defaultBackoff, SchedulingQueue } from "./queue.ts";
 
 const plugins = defaultProfile.plugins.map(({ plugin }) => plugin);
+const queueOf = (clock: SteppedClock) =>
+  new SchedulingQueue(clock, () => plugins, byPriority, defaultBackoff);
 const pod = (name: string, spec: object = {}): Stored<Pod> =>
   ({
     apiVersion: "v1",
@@ -28,7 +31,7 @@ const fit = new Set(["NodeResourcesFit"]);
 
 test("higher priority first, then first come first served", async () => {
   const clock = new SteppedClock({ startMs: 0 });
-  const queue = new SchedulingQueue(clock, plugins);
+  const queue = queueOf(clock);
   queue.add(podInfoOf(pod("a")));
   await clock.advance(1);
   queue.add(podInfoOf(pod("b", { priority: 10 })));
@@ -38,7 +41,7 @@ test("higher priority first, then first come first served", async () => {
 });
 
 test("a rejected Pod sleeps until an event that its rejector takes for an answer", async () => {
-  const queue = new SchedulingQueue(new SteppedClock({ startMs: 0 }), plugins);
+  const queue = queueOf(new SteppedClock({ startMs: 0 }));
   queue.add(podInfoOf(pod("a")));
   const tried = await queue.next();
   if (tried === undefined) throw new Error("nothing queued");
@@ -53,7 +56,7 @@ test("a rejected Pod sleeps until an event that its rejector takes for an answer
 
 test("an error waits out its back-off, and what nobody wakes is tried after five minutes", async () => {
   const clock = new SteppedClock({ startMs: 0 });
-  const queue = new SchedulingQueue(clock, plugins);
+  const queue = queueOf(clock);
   queue.add(podInfoOf(pod("a")));
   const tried = await queue.next();
   if (tried === undefined) throw new Error("nothing queued");
@@ -72,7 +75,7 @@ test("an error waits out its back-off, and what nobody wakes is tried after five
 });
 
 test("gates hold a Pod back until the last is gone", async () => {
-  const queue = new SchedulingQueue(new SteppedClock({ startMs: 0 }), plugins);
+  const queue = queueOf(new SteppedClock({ startMs: 0 }));
   const gated = pod("a", { schedulingGates: [{ name: "wait" }] });
   queue.add(podInfoOf(gated));
   queue.happened(added("8"));

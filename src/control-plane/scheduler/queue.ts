@@ -7,8 +7,11 @@ import type { Clock } from "#ports/clock.ts";
 import type { ClusterEvent, Plugin, QueuedPod } from "./plugin.ts";
 import type { PodInfo } from "./pod-info.ts";
 
-const backoffMsMin = 1_000;
-const backoffMsMax = 10_000;
+export interface Backoff {
+  readonly msMin: number;
+  readonly msMax: number;
+}
+export const defaultBackoff: Backoff = { msMin: 1_000, msMax: 10_000 };
 const unschedulableMsMax = 300_000;
 
 /** A binary heap with removal by key. */
@@ -92,7 +95,8 @@ interface Unschedulable {
 
 export class SchedulingQueue {
   readonly #clock: Clock;
-  readonly #plugins: readonly Plugin[];
+  readonly #pluginsFor: (pod: PodInfo) => readonly Plugin[];
+  readonly #backoffTimes: Backoff;
   readonly #active: Heap<QueuedPod>;
   readonly #backoff = new Heap<BackingOff>(
     (one) => one.queued.info.uid,
@@ -105,11 +109,16 @@ export class SchedulingQueue {
   #taker: ((queued: QueuedPod | undefined) => void) | undefined;
   #stopped = false;
 
-  constructor(clock: Clock, plugins: readonly Plugin[]) {
+  /** `pluginsFor`: those of the profile that a Pod asks for; `compare`: what all profiles order the queue by. */
+  constructor(
+    clock: Clock,
+    pluginsFor: (pod: PodInfo) => readonly Plugin[],
+    compare: NonNullable<Plugin["compare"]>,
+    backoff: Backoff,
+  ) {
     this.#clock = clock;
-    this.#plugins = plugins;
-    const compare = plugins.find((plugin) => plugin.compare !== undefined)?.compare;
-    if (compare === undefined) throw new Error("the profile has no plugin that orders the queue");
+    this.#pluginsFor = pluginsFor;
+    this.#backoffTimes = backoff;
     this.#active = new Heap((queued) => queued.info.uid, compare);
   }
   get sizes(): {
@@ -138,7 +147,7 @@ export class SchedulingQueue {
   }
   /** Into the active queue, unless a plugin holds it back before it enters. */
   #activate(queued: QueuedPod): void {
-    for (const plugin of this.#plugins) {
+    for (const plugin of this.#pluginsFor(queued.info)) {
       if (plugin.preEnqueue?.(queued.info.pod) === undefined) continue;
       queued.rejectedBy = new Set([plugin.name]);
       this.#park(queued);
@@ -166,7 +175,8 @@ export class SchedulingQueue {
     this.#wait(queued);
   }
   #wait(queued: QueuedPod): void {
-    const ms = Math.min(backoffMsMin * 2 ** Math.max(0, queued.attempts - 1), backoffMsMax);
+    const { msMin, msMax } = this.#backoffTimes;
+    const ms = Math.min(msMin * 2 ** Math.max(0, queued.attempts - 1), msMax);
     const untilMs = queued.queuedMs + ms;
     if (untilMs <= this.#clock.monotonicMs()) {
       this.#activate(queued);
@@ -210,7 +220,7 @@ export class SchedulingQueue {
     }
   }
   #isWokenBy(queued: QueuedPod, event: ClusterEvent): boolean {
-    return this.#plugins.some(
+    return this.#pluginsFor(queued.info).some(
       (plugin) => queued.rejectedBy.has(plugin.name) && plugin.wakes?.(queued.info, event) === true,
     );
   }
@@ -218,6 +228,12 @@ export class SchedulingQueue {
     this.#unschedulable.delete(queued.info.uid);
     if (queued.attempts === 0) this.#activate(queued);
     else this.#wait(queued);
+  }
+
+  /** Somebody knows better than the plugins: it is worth another try. */
+  wake(uid: string): void {
+    const parked = this.#unschedulable.get(uid);
+    if (parked !== undefined) this.#wake(parked.queued);
   }
 
   /** The next to try. One caller at a time; undefined once stopped. */

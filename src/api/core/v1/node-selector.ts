@@ -1,18 +1,50 @@
 /** Which nodes a node selector means, and which a Pod requires. Pure. */
-import { compileRequirements, requirementsOf } from "#machinery/selector.ts";
-import type { NodeSelector, NodeSelectorTerm, PodSpec } from "../../generated/core/v1.ts";
+import {
+  compileRequirements,
+  type LabelOperator,
+  type LabelRequirement,
+} from "#machinery/selector.ts";
+import type {
+  NodeSelector,
+  NodeSelectorRequirement,
+  NodeSelectorTerm,
+  PodSpec,
+} from "../../generated/core/v1.ts";
 
 export type NodeMatcher = (
   name: string,
   labels: Readonly<Record<string, string>> | undefined,
 ) => boolean;
 
+/** Unlike selectors of labels, these compare numbers too. */
+const operatorOf: Readonly<Record<string, LabelOperator>> = {
+  In: "in",
+  NotIn: "notin",
+  Exists: "exists",
+  DoesNotExist: "!",
+  Gt: "gt",
+  Lt: "lt",
+};
+
+/** Undefined: an operator that does not exist. */
+function requirementsOf(
+  expressions: readonly NodeSelectorRequirement[],
+): readonly LabelRequirement[] | undefined {
+  const requirements: LabelRequirement[] = [];
+  for (const { key, operator, values = [] } of expressions) {
+    const known = Object.hasOwn(operatorOf, operator) ? operatorOf[operator] : undefined;
+    if (known === undefined) return undefined;
+    requirements.push({ key, operator: known, values });
+  }
+  return requirements;
+}
+
 /** Upstream: a term without any expression matches nothing. */
 export function compileNodeSelectorTerm(term: NodeSelectorTerm): NodeMatcher {
   const { matchExpressions = [], matchFields = [] } = term;
   if (matchExpressions.length === 0 && matchFields.length === 0) return () => false;
-  const onLabels = requirementsOf({ matchExpressions });
-  const onFields = requirementsOf({ matchExpressions: matchFields });
+  const onLabels = requirementsOf(matchExpressions);
+  const onFields = requirementsOf(matchFields);
   if (onLabels === undefined || onFields === undefined) return () => false;
   const labelsMatch = compileRequirements(onLabels);
   const fieldsMatch = compileRequirements(onFields);

@@ -6,8 +6,34 @@ import type { Node } from "#api/core/v1/node.ts";
 import type { Pod } from "#api/core/v1/pod.ts";
 import { equalObjects } from "#machinery/object.ts";
 import { toWhole } from "#machinery/quantity.ts";
-import { definePlugin, scoreMax } from "../plugin.ts";
+import { definePlugin } from "../plugin.ts";
 import { addList, noResources, type PodInfo, podInfoOf } from "../pod-info.ts";
+import {
+  amountsOf,
+  leastAllocated,
+  mostAllocated,
+  type ResourceScore,
+  requestedToCapacityRatio,
+  type ShapePoint,
+  type WeighedResource,
+} from "./resource-scores.ts";
+
+export interface NodeResourcesFitArgs {
+  /** Extended resources that are not looked at, by name and by what stands before the slash. */
+  readonly ignoredResources: readonly string[];
+  readonly ignoredResourceGroups: readonly string[];
+  readonly scoringStrategy: {
+    readonly type: "LeastAllocated" | "MostAllocated" | "RequestedToCapacityRatio";
+    readonly resources: readonly WeighedResource[];
+    /** Of RequestedToCapacityRatio. */
+    readonly shape: readonly ShapePoint[];
+  };
+}
+
+function scoreOf({ scoringStrategy: { type, shape } }: NodeResourcesFitArgs): ResourceScore {
+  if (type === "MostAllocated") return mostAllocated;
+  return type === "LeastAllocated" ? leastAllocated : requestedToCapacityRatio(shape);
+}
 
 /** On an otherwise empty node. */
 function fitsEmpty(pod: PodInfo, node: Node): boolean {
@@ -33,58 +59,58 @@ function shrank(pod: Pod, old: Pod): boolean {
   return now.milliCpu < before.milliCpu || now.memory < before.memory;
 }
 
-const share = (used: number, total: number): number =>
-  total === 0 || used > total ? 0 : Math.floor(((total - used) * scoreMax) / total);
+const isIgnored = (name: string, args: NodeResourcesFitArgs): boolean =>
+  args.ignoredResources.includes(name) ||
+  (name.includes("/") && args.ignoredResourceGroups.includes(name.split("/")[0] ?? ""));
 
-export const nodeResourcesFit = definePlugin({
-  name: "NodeResourcesFit",
-  filter(pod, node) {
-    const reasons: string[] = [];
-    let unresolvable = false;
-    const { requests } = pod;
-    const check = (name: string, wanted: number, used: number, total: number) => {
-      if (wanted === 0 || wanted <= total - used) return;
-      reasons.push(`Insufficient ${name}`);
-      unresolvable ||= wanted > total;
-    };
-    if (node.pods.size + 1 > node.podsMax) reasons.push("Too many pods");
-    const { allocatable, requested } = node;
-    check("cpu", requests.milliCpu, requested.milliCpu, allocatable.milliCpu);
-    check("memory", requests.memory, requested.memory, allocatable.memory);
-    check(
-      "ephemeral-storage",
-      requests.ephemeralStorage,
-      requested.ephemeralStorage,
-      allocatable.ephemeralStorage,
-    );
-    for (const [name, wanted] of requests.scalars) {
-      const total = allocatable.scalars.get(name) ?? 0;
-      check(name, wanted, requested.scalars.get(name) ?? 0, total);
-    }
-    return reasons.length === 0 ? undefined : { rejected: true, reasons, unresolvable };
-  },
-  score(pod, node) {
-    const { milliCpu, memory } = node.allocatable;
-    const scores: number[] = [];
-    if (milliCpu > 0) scores.push(share(node.likelyMilliCpu + pod.likelyMilliCpu, milliCpu));
-    if (memory > 0) scores.push(share(node.likelyMemory + pod.likelyMemory, memory));
-    if (scores.length === 0) return 0;
-    return Math.floor(scores.reduce((sum, score) => sum + score, 0) / scores.length);
-  },
-  wakes(pod, event) {
-    switch (event.on) {
-      case "podRemoved":
-      case "itselfUpdated":
-        return true;
-      case "podUpdated":
-        return shrank(event.pod, event.old);
-      case "nodeAdded":
-        return fitsEmpty(pod, event.node);
-      case "nodeUpdated":
-        if (equalObjects(event.node.status.allocatable, event.old.status.allocatable)) return false;
-        return fitsEmpty(pod, event.node);
-      default:
-        return false;
-    }
-  },
-});
+export function nodeResourcesFit(args: NodeResourcesFitArgs) {
+  const scoreResources = scoreOf(args);
+  const { resources } = args.scoringStrategy;
+  return definePlugin({
+    name: "NodeResourcesFit",
+    filter(pod, node) {
+      const reasons: string[] = [];
+      let unresolvable = false;
+      const { requests } = pod;
+      const check = (name: string, wanted: number, used: number, total: number) => {
+        if (wanted === 0 || wanted <= total - used) return;
+        reasons.push(`Insufficient ${name}`);
+        unresolvable ||= wanted > total;
+      };
+      if (node.pods.size + 1 > node.podsMax) reasons.push("Too many pods");
+      const { allocatable, requested } = node;
+      check("cpu", requests.milliCpu, requested.milliCpu, allocatable.milliCpu);
+      check("memory", requests.memory, requested.memory, allocatable.memory);
+      check(
+        "ephemeral-storage",
+        requests.ephemeralStorage,
+        requested.ephemeralStorage,
+        allocatable.ephemeralStorage,
+      );
+      for (const [name, wanted] of requests.scalars) {
+        if (isIgnored(name, args)) continue;
+        const total = allocatable.scalars.get(name) ?? 0;
+        check(name, wanted, requested.scalars.get(name) ?? 0, total);
+      }
+      return reasons.length === 0 ? undefined : { rejected: true, reasons, unresolvable };
+    },
+    score: (pod, node) => scoreResources(amountsOf(pod, node, resources, true)),
+    wakes(pod, event) {
+      switch (event.on) {
+        case "podRemoved":
+        case "itselfUpdated":
+          return true;
+        case "podUpdated":
+          return shrank(event.pod, event.old);
+        case "nodeAdded":
+          return fitsEmpty(pod, event.node);
+        case "nodeUpdated":
+          if (equalObjects(event.node.status.allocatable, event.old.status.allocatable))
+            return false;
+          return fitsEmpty(pod, event.node);
+        default:
+          return false;
+      }
+    },
+  });
+}

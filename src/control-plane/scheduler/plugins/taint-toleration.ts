@@ -22,8 +22,7 @@ export const taintToleration = definePlugin<undefined, readonly Toleration[]>({
     if (node.hardTaints.length === 0 || !hasUntolerated(node.hardTaints, pod)) return undefined;
     return rejectForGood("node(s) had untolerated taint(s)");
   },
-  preScore({ pod }, nodes) {
-    if (nodes.every((node) => node.softTaints.length === 0)) return "skip";
+  preScore({ pod }) {
     const state = (pod.spec.tolerations ?? []).filter(
       ({ effect }) => !effect || effect === "PreferNoSchedule",
     );

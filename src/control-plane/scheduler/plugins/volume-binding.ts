@@ -37,8 +37,11 @@ const bindConflict = "node(s) didn't find available persistent volumes to bind";
 const notEnoughSpace = "node(s) did not have enough free storage";
 const volumeMissing = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
 const unboundImmediate = "pod has unbound immediate PersistentVolumeClaims";
-/** Upstream's bindTimeoutSeconds. */
-const bindMsMax = 600_000;
+
+export interface VolumeBindingArgs {
+  /** How long a Pod waits for its volumes before it is tried anew. */
+  readonly bindTimeoutSeconds: number;
+}
 
 /** What is to be done for a Pod on one node. */
 interface Bindings {
@@ -205,59 +208,60 @@ function isAllBound(
   return true;
 }
 
-export const volumeBinding = definePlugin<State>({
-  name: "VolumeBinding",
-  preFilter(pod, view) {
-    const claims = podClaims(pod, view);
-    if (typeof claims === "string") return rejectForGood(claims);
-    if (claims.length === 0) return "skip";
-    const state = stateOf(claims, view);
-    return state === "immediate" ? rejectForGood(unboundImmediate) : { state };
-  },
-  filter(pod, node, state) {
-    const reasons: string[] = [];
-    const volumes = state.bound.map((claim) =>
-      state.view.cache(PersistentVolume).get(claim.spec.volumeName ?? ""),
-    );
-    if (volumes.some((volume) => volume !== undefined && !isReachableFrom(volume, node))) {
-      reasons.push(nodeConflict);
-    }
-    const bindings = bindingsOn(state, pod.uid, node);
-    if (typeof bindings === "string") reasons.push(bindings);
-    if (volumes.includes(undefined)) reasons.push(volumeMissing);
-    return reasons.length === 0 ? undefined : rejectForGood(...reasons);
-  },
-  reserve(pod, nodeName, view) {
-    const claims = podClaims(pod, view);
-    if (typeof claims === "string") return rejectForGood(claims);
-    const node = view.nodes.find(({ name }) => name === nodeName);
-    const state = stateOf(claims, view);
-    if (state === "immediate") return rejectForGood(unboundImmediate);
-    if (state.waiting.length === 0 || node === undefined) return undefined;
-    const bindings = bindingsOn(state, pod.uid, node);
-    if (typeof bindings === "string") return rejectForGood(bindings);
-    memoryOf(view).set(pod.uid, bindings);
-    return undefined;
-  },
-  unreserve(pod, _nodeName, view) {
-    memoryOf(view).delete(pod.uid);
-  },
-  async preBind(pod, nodeName, client, view) {
-    const bindings = memoryOf(view).get(pod.uid);
-    if (bindings === undefined) return;
-    const reserved: Claim[] = [];
-    const provisioned: Claim[] = [];
-    for (const { claim, volume } of bindings.reserve) {
-      await reserveVolume(claim, volume, client);
-      reserved.push(claim);
-    }
-    for (const claim of bindings.provision) {
-      provisioned.push(await selectNode(claim, nodeName, client));
-    }
-    const kinds = [PersistentVolumeClaim, PersistentVolume, Pod];
-    const isDone = () => isAllBound(pod, nodeName, { reserved, provisioned }, view);
-    await view.waitFor("binding volumes", kinds, isDone, bindMsMax);
-    memoryOf(view).delete(pod.uid);
-  },
-  wakes: concernsClaims,
-});
+export const volumeBinding = ({ bindTimeoutSeconds }: VolumeBindingArgs) =>
+  definePlugin<State>({
+    name: "VolumeBinding",
+    preFilter(pod, view) {
+      const claims = podClaims(pod, view);
+      if (typeof claims === "string") return rejectForGood(claims);
+      if (claims.length === 0) return "skip";
+      const state = stateOf(claims, view);
+      return state === "immediate" ? rejectForGood(unboundImmediate) : { state };
+    },
+    filter(pod, node, state) {
+      const reasons: string[] = [];
+      const volumes = state.bound.map((claim) =>
+        state.view.cache(PersistentVolume).get(claim.spec.volumeName ?? ""),
+      );
+      if (volumes.some((volume) => volume !== undefined && !isReachableFrom(volume, node))) {
+        reasons.push(nodeConflict);
+      }
+      const bindings = bindingsOn(state, pod.uid, node);
+      if (typeof bindings === "string") reasons.push(bindings);
+      if (volumes.includes(undefined)) reasons.push(volumeMissing);
+      return reasons.length === 0 ? undefined : rejectForGood(...reasons);
+    },
+    reserve(pod, nodeName, view) {
+      const claims = podClaims(pod, view);
+      if (typeof claims === "string") return rejectForGood(claims);
+      const node = view.nodes.find(({ name }) => name === nodeName);
+      const state = stateOf(claims, view);
+      if (state === "immediate") return rejectForGood(unboundImmediate);
+      if (state.waiting.length === 0 || node === undefined) return undefined;
+      const bindings = bindingsOn(state, pod.uid, node);
+      if (typeof bindings === "string") return rejectForGood(bindings);
+      memoryOf(view).set(pod.uid, bindings);
+      return undefined;
+    },
+    unreserve(pod, _nodeName, view) {
+      memoryOf(view).delete(pod.uid);
+    },
+    async preBind(pod, nodeName, client, view) {
+      const bindings = memoryOf(view).get(pod.uid);
+      if (bindings === undefined) return;
+      const reserved: Claim[] = [];
+      const provisioned: Claim[] = [];
+      for (const { claim, volume } of bindings.reserve) {
+        await reserveVolume(claim, volume, client);
+        reserved.push(claim);
+      }
+      for (const claim of bindings.provision) {
+        provisioned.push(await selectNode(claim, nodeName, client));
+      }
+      const kinds = [PersistentVolumeClaim, PersistentVolume, Pod];
+      const isDone = () => isAllBound(pod, nodeName, { reserved, provisioned }, view);
+      await view.waitFor("binding volumes", kinds, isDone, bindTimeoutSeconds * 1000);
+      memoryOf(view).delete(pod.uid);
+    },
+    wakes: concernsClaims,
+  });

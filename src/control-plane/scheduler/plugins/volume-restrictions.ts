@@ -1,6 +1,5 @@
 /** VolumeRestrictions: disks that one node may use at a time, and claims that one Pod may use at a time. */
 import type { Volume } from "#api/generated/core/v1.ts";
-import type { NodeInfo } from "../node-info.ts";
 import { definePlugin, reject, rejectForGood } from "../plugin.ts";
 import { concernsClaims, podClaims } from "../pod-claims.ts";
 import type { PodInfo } from "../pod-info.ts";
@@ -44,43 +43,50 @@ const isExclusive = (volume: Volume): boolean =>
 
 interface State {
   readonly disks: readonly Volume[];
-  readonly isClaimTaken: boolean;
+  /** Claims of the Pod that only one Pod may use at a time, and how many uses of them there are. */
+  readonly claims: ReadonlySet<string>;
+  uses: number;
 }
 
-/** Whether some placed Pod of the namespace uses one of these claims. */
-function isInUse({ pod }: PodInfo, names: ReadonlySet<string>, nodes: readonly NodeInfo[]) {
-  return nodes.some((node) =>
-    [...node.pods.values()].some(
-      ({ pod: other }) =>
-        other.metadata.namespace === pod.metadata.namespace &&
-        (other.spec.volumes ?? []).some((volume) =>
-          names.has(volume.persistentVolumeClaim?.claimName ?? ""),
-        ),
-    ),
-  );
-}
+const usesOf = (claims: ReadonlySet<string>, { pod }: PodInfo, other: PodInfo): number =>
+  claims.size === 0 || other.pod.metadata.namespace !== pod.metadata.namespace
+    ? 0
+    : (other.pod.spec.volumes ?? []).filter((volume) =>
+        claims.has(volume.persistentVolumeClaim?.claimName ?? ""),
+      ).length;
 
 export const volumeRestrictions = definePlugin<State>({
   name: "VolumeRestrictions",
   preFilter(pod, view) {
     const disks = (pod.pod.spec.volumes ?? []).filter(isExclusive);
-    const claims = podClaims(pod, view);
-    if (typeof claims === "string") return rejectForGood(claims);
-    const once = claims
+    const found = podClaims(pod, view);
+    if (typeof found === "string") return rejectForGood(found);
+    const once = found
       .filter(({ volume }) => volume.persistentVolumeClaim !== undefined)
       .filter(({ claim }) => (claim.spec.accessModes ?? []).includes("ReadWriteOncePod"));
-    const names = new Set(once.map(({ claim }) => claim.metadata.name));
-    const isClaimTaken = names.size > 0 && isInUse(pod, names, view.nodes);
-    return disks.length === 0 && !isClaimTaken ? "skip" : { state: { disks, isClaimTaken } };
+    const claims = new Set(once.map(({ claim }) => claim.metadata.name));
+    let uses = 0;
+    if (claims.size > 0) {
+      for (const node of view.nodes) {
+        for (const other of node.pods.values()) uses += usesOf(claims, pod, other);
+      }
+    }
+    return disks.length === 0 && uses === 0 ? "skip" : { state: { disks, claims, uses } };
   },
-  filter(_pod, node, { disks, isClaimTaken }) {
+  filter(_pod, node, { disks, uses }) {
     if (disks.length > 0) {
       const others = [...node.pods.values()].flatMap(({ pod }) => pod.spec.volumes ?? []);
       if (disks.some((disk) => others.some((other) => conflicts(disk, other)))) {
         return reject(diskConflict);
       }
     }
-    return isClaimTaken ? reject(oncePodConflict) : undefined;
+    return uses > 0 ? reject(oncePodConflict) : undefined;
+  },
+  whatIf: {
+    copy: (state) => ({ ...state }),
+    change(state, pod, other, _node, sign) {
+      state.uses += sign * usesOf(state.claims, pod, other);
+    },
   },
   wakes: (pod, event) => event.on === "podRemoved" || concernsClaims(pod, event),
 });
