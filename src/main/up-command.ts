@@ -18,11 +18,8 @@ import {
 } from "./allotment.ts";
 import { type Arguments, type Command, readDuration, UsageError } from "./arguments.ts";
 import { askStatus } from "./control.ts";
-<<<<<<< HEAD
-import { endProcess } from "./kept-worker.ts";
-=======
 import { isJoined } from "./joined.ts";
->>>>>>> main
+import { endProcess } from "./kept-worker.ts";
 import { changeKubeconfig, kubeconfigPath, mergedKubeconfig } from "./kubeconfig.ts";
 import { startNodeWorker } from "./node-worker.ts";
 import { quietLog } from "./quiet-log.ts";
