@@ -23,9 +23,16 @@ const collisionsMax = 100;
 /** Labels of a revision, and of the Pods that are of it. */
 export const revisionHashLabel = "controller-revision-hash";
 
-export const templatePatch = (template: PodTemplateSpec): object => ({
-  spec: { template: { ...template, $patch: "replace" } },
-});
+/** Upstream: keys in order, as Go prints maps: others compare revisions as text. */
+function inOrder(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(inOrder);
+  if (!isObject(value)) return value;
+  const entries = Object.entries(value).sort(([a], [b]) => compareUtf8(a, b));
+  return Object.fromEntries(entries.map(([key, one]) => [key, inOrder(one)]));
+}
+
+export const templatePatch = (template: PodTemplateSpec): object =>
+  inOrder({ spec: { template: { ...template, $patch: "replace" } } }) as object;
 
 /** The template that a revision holds. */
 export function templateOf(revision: ControllerRevision): PodTemplateSpec | undefined {
