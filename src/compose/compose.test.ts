@@ -34,6 +34,27 @@ const pod = (object: JsonObject): { containers: JsonObject[]; [key: string]: unk
     containers: JsonObject[];
   };
 
+test("depends_on: stages, what is waited for, and tasks that others wait for", () => {
+  const made = convert(`services:
+  web:
+    image: x
+    depends_on:
+      migrate: { condition: service_completed_successfully }
+      db: { condition: service_healthy }
+      extra: { condition: service_started, required: false }
+  migrate: { image: x, depends_on: [db] }
+  db: { image: x }
+  extra: { image: x, profiles: [more] }
+`);
+  expect(made.notes).toEqual([]);
+  expect(made.stages).toEqual([["db"], ["migrate"], ["web"]]);
+  expect(made.services.find(({ name }) => name === "web")?.after).toEqual([
+    { name: "migrate", wanted: "completed" },
+    { name: "db", wanted: "healthy" },
+  ]);
+  expect(found(made, "Job", "migrate")["spec"]).toMatchObject({ backoffLimit: 0 });
+});
+
 test("interpolation", () => {
   const missing: string[] = [];
   const read = (text: string): string =>
@@ -216,6 +237,22 @@ test.each([
   [
     "services:\n  a:\n    image: x\n    depends_on: [b]",
     "compose.yaml:4: services.a.depends_on: there is no service b",
+  ],
+  [
+    "services:\n  a:\n    image: x\n    depends_on: [b]\n  b:\n    image: x\n    profiles: [p]",
+    "compose.yaml:4: services.a.depends_on: the service b belongs to a profile that is not chosen",
+  ],
+  [
+    "services:\n  a:\n    image: x\n    depends_on: [b]\n  b:\n    image: x\n    depends_on: [a]",
+    "compose.yaml:4: services.a.depends_on: depends on itself: a -> b -> a",
+  ],
+  [
+    "services:\n  a:\n    image: x\n    depends_on: { b: { condition: nice } }\n  b: { image: x }",
+    "compose.yaml:4: services.a.depends_on.b.condition: nice is none of service_started",
+  ],
+  [
+    "services:\n  a:\n    image: x\n    depends_on: { b: { condition: service_completed_successfully } }\n  b: { image: x, restart: always }",
+    "compose.yaml:5: services.b: others wait until it has completed",
   ],
   [
     "services:\n  a:\n    image: x\n    volumes: [v:/v]",

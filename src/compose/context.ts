@@ -36,6 +36,10 @@ export interface ConversionContext {
   readonly project: string;
   readonly report: Report;
   readonly serviceNames: readonly string[];
+  /** Of them, those that the given profiles leave in. */
+  readonly active: ReadonlySet<string>;
+  /** Services whose end others wait for: they are tasks. */
+  readonly completing: ReadonlySet<string>;
   /** Name in the file to name in the cluster. */
   readonly volumes: ReadonlyMap<string, string>;
   readonly secrets: ReadonlyMap<string, string>;

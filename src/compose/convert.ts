@@ -14,6 +14,7 @@ import {
   labelsFor,
   managedBy,
 } from "./context.ts";
+import { completingServices, startStages } from "./dependencies.ts";
 import { type Environment, interpolate, MissingVariable } from "./interpolate.ts";
 import { ComposeError, type Path, Report, Section } from "./report.ts";
 import { convertService, type Service } from "./service.ts";
@@ -26,6 +27,8 @@ export interface Conversion {
   /** What could not be translated, each with its line. */
   readonly notes: readonly string[];
   readonly services: readonly Service[];
+  /** Names of services, those first that others depend on. */
+  readonly stages: readonly (readonly string[])[];
 }
 
 export const projectSelector = (project: string): string =>
@@ -94,32 +97,38 @@ export function convertCompose(input: ComposeInput): Conversion {
   const secrets = convertData(root.section("secrets"), project, input, "Secret", objects);
   const configs = convertData(root.section("configs"), project, input, "ConfigMap", objects);
   convertNetworks(root.section("networks"));
+  const active = services.keys.filter((name) => isActive(services.section(name), input.profiles));
   const context: ConversionContext = {
     input,
     project,
     report,
     serviceNames: services.keys,
+    active: new Set(active),
+    completing: completingServices(services, active),
     volumes,
     secrets,
     configs,
   };
-  const converted: Service[] = [];
-  for (const name of services.keys) {
+  const converted = active.map((name): Service => {
     const section = services.section(name);
-    const profiles = section.texts("profiles");
-    const isActive =
-      profiles.length === 0 ||
-      profiles.some((one) => input.profiles.includes(one)) ||
-      input.profiles.includes("*");
-    if (!isActive) continue;
     const service = convertService(context, name, section);
     section.finish();
-    converted.push(service);
-    objects.push(...service.objects);
-  }
+    return service;
+  });
+  objects.push(...converted.flatMap((service) => service.objects));
   root.finish();
   const builds = converted.flatMap(({ build }) => (build === undefined ? [] : [build]));
-  return { project, objects, builds, notes: report.notes, services: converted };
+  const stages = startStages(converted, (name, circle) =>
+    report.fail(["services", name, "depends_on"], `depends on itself: ${circle.join(" -> ")}`),
+  );
+  return { project, objects, builds, notes: report.notes, services: converted, stages };
+}
+
+function isActive(service: Section, given: readonly string[]): boolean {
+  const profiles = service.texts("profiles");
+  return (
+    profiles.length === 0 || profiles.some((one) => given.includes(one)) || given.includes("*")
+  );
 }
 
 function convertVolumes(

@@ -2,6 +2,7 @@
 import { isObject, type JsonObject } from "#machinery/object.ts";
 import { convertContainer } from "./container.ts";
 import { absolutePath, type ConversionContext, type ImageToBuild, labelsFor } from "./context.ts";
+import { type Dependency, dependenciesOf } from "./dependencies.ts";
 import { mountsOf } from "./mounts.ts";
 import type { Section } from "./report.ts";
 import { plainScalar } from "./scalar.ts";
@@ -14,6 +15,8 @@ export interface Service {
   readonly published: readonly PortMapping[];
   readonly objects: readonly JsonObject[];
   readonly build?: ImageToBuild;
+  /** What must be there before it is started. */
+  readonly after: readonly Dependency[];
 }
 
 function portsOf(section: Section): PortMapping[] {
@@ -132,28 +135,11 @@ function networksOf(
   return { aliases, host: mode === "host" };
 }
 
-function dependenciesOf(context: ConversionContext, section: Section): void {
-  const raw = section.raw("depends_on");
-  const names = isObject(raw) ? Object.keys(raw) : section.texts("depends_on");
-  for (const name of names) {
-    const path = section.at("depends_on", ...(isObject(raw) ? [name] : []));
-    if (!context.serviceNames.includes(name))
-      section.report.fail(path, `there is no service ${name}`);
-    const one: unknown = isObject(raw) ? raw[name] : undefined;
-    const condition = isObject(one) ? one["condition"] : undefined;
-    if (condition === "service_completed_successfully") {
-      section.report.leftOut(
-        path,
-        "the cluster starts everything at once: a container that needs what is not there yet must try again, and is restarted when it gives up",
-      );
-    }
-  }
-}
-
 /** Which kind of workload, and how its pods restart. */
 function shapeOf(
   section: Section,
   deploy: Section,
+  mustComplete: boolean,
 ): { kind: "Deployment" | "DaemonSet" | "Job"; restartPolicy: string; retries?: number } {
   const mode = deploy.text("mode") ?? "replicated";
   const restart = section.text("restart") ?? "";
@@ -165,6 +151,7 @@ function shapeOf(
   const isJob =
     mode.endsWith("-job") ||
     restart === "no" ||
+    (mustComplete && restart === "" && condition === undefined) ||
     condition === "none" ||
     restart.startsWith("on-failure") ||
     condition === "on-failure";
@@ -213,7 +200,7 @@ function buildOf(
   ]) {
     build.leaveOut(
       key,
-      "wherry image build packs a Node application and reads no Dockerfile; build other images elsewhere and load them with wherry image load",
+      "wherry image build packs a Node application and reads no Dockerfile; build other images elsewhere (docker build, docker save) and load them with wherry image load",
     );
   }
   build.ignore("tags", "labels", "pull", "no_cache", "platforms", "network", "shm_size");
@@ -286,7 +273,13 @@ export function convertService(
   section: Section,
 ): Service {
   const deploy = section.section("deploy");
-  const shape = shapeOf(section, deploy);
+  const shape = shapeOf(section, deploy, context.completing.has(name));
+  if (context.completing.has(name) && shape.kind !== "Job") {
+    section.report.fail(
+      section.path,
+      'others wait until it has completed, and it is restarted whenever it ends; say restart: "no" or on-failure',
+    );
+  }
   const { image, build } = buildOf(context, section, name);
   const published = portsOf(section);
   const exposed = section
@@ -304,7 +297,7 @@ export function convertService(
       );
   }
   const network = networksOf(context, section);
-  dependenciesOf(context, section);
+  const after = dependenciesOf(context, section);
   for (const [key, why] of placeless) section.leaveOut(key, why);
   section.ignore("attach", "init", "links", "scale", "profiles");
   const mounts = mountsOf(context, name, section);
@@ -356,6 +349,7 @@ export function convertService(
     workload: shape.kind.toLowerCase(),
     published,
     objects: [workload, ...services],
+    after,
     ...(build === undefined ? {} : { build }),
   };
 }

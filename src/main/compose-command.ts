@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { type Conversion, convertCompose, projectSelector } from "#compose/convert.ts";
+import type { Dependency } from "#compose/dependencies.ts";
 import { readDotEnv } from "#compose/interpolate.ts";
 import { ComposeError } from "#compose/report.ts";
 import { runKubectl } from "#kubectl/program.ts";
@@ -19,7 +20,7 @@ export const composeCommand: Command = {
   name: "compose",
   operands: "up|convert|down",
   summary:
-    "Runs a docker compose file on the cluster: up applies it (and takes out what it no longer says), convert prints the\nKubernetes objects, down deletes them. What has no counterpart is named with its line.",
+    "Runs a docker compose file on the cluster: up applies it in the order of depends_on (and takes out what the file no\nlonger says), convert prints the Kubernetes objects, down deletes them. What has no counterpart is named with its line.",
   options: [
     {
       name: "file",
@@ -120,14 +121,23 @@ const places = (given: Arguments): string[] =>
 
 let surroundings: Surroundings | undefined;
 
-async function kubectl(given: Arguments, words: readonly string[], mute = false): Promise<number> {
+/** Mute: no word of failures. Silent: of success. */
+async function kubectl(
+  given: Arguments,
+  words: readonly string[],
+  hush: "" | "mute" | "silent" = "",
+): Promise<number> {
   surroundings ??= systemSurroundings(kubernetesVersion);
   const around = surroundings;
   // That there was nothing of a kind is no news.
   const tell = (text: string | Uint8Array): void => {
-    if (text !== "No resources found\n") around.terminal.out(text);
+    if (text !== "No resources found\n" && hush !== "silent") around.terminal.out(text);
   };
-  const terminal = { ...around.terminal, out: tell, ...(mute ? { error: () => {} } : {}) };
+  const terminal = {
+    ...around.terminal,
+    out: tell,
+    ...(hush === "mute" ? { error: () => {} } : {}),
+  };
   return runKubectl(kubectlCommands, [...words, ...places(given)], { ...around, terminal });
 }
 
@@ -165,32 +175,84 @@ async function up(given: Arguments, conversion: Conversion): Promise<number> {
   }
   const folder = mkdtempSync(join(tmpdir(), "wherry-compose-"));
   try {
-    const path = join(folder, "objects.yaml");
-    writeFileSync(path, conversion.objects.map((object) => printYaml(object)).join("---\n"), {
-      mode: 0o600,
-    });
-    const prune = [
-      "--prune",
-      "-l",
-      projectSelector(conversion.project),
-      ...pruned.flatMap((kind) => ["--prune-allowlist", kind]),
-    ];
-    const code = await kubectl(given, ["apply", "-f", path, ...prune]);
+    const code = await startInOrder(given, conversion, join(folder, "objects.yaml"));
     if (code !== 0) return code;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
   if (!given.switch("wait")) return 0;
   for (const { name, workload } of conversion.services) {
-    const words =
-      workload === "job"
-        ? ["wait", `job/${name}`, "--for=condition=Complete", "--timeout=300s"]
-        : ["rollout", "status", `${workload}/${name}`];
-    const code = await kubectl(given, words);
+    const code = await awaited(given, conversion, {
+      name,
+      wanted: workload === "job" ? "completed" : "healthy",
+    });
     if (code !== 0) return code;
   }
   return 0;
 }
+
+/** Stage after stage; the last time with everything, so that what the file no longer says is taken out. */
+async function startInOrder(given: Arguments, whole: Conversion, path: string): Promise<number> {
+  const { objects, services, stages } = whole;
+  const waiting = new Set(services.flatMap((service) => service.objects));
+  for (const [i, stage] of stages.entries()) {
+    const starting = services.filter(({ name }) => stage.includes(name));
+    for (const dependency of uniqueDependencies(starting.flatMap(({ after }) => after))) {
+      const code = await awaited(given, whole, dependency);
+      if (code !== 0) return code;
+    }
+    for (const object of starting.flatMap((service) => service.objects)) waiting.delete(object);
+    const now = objects.filter((object) => !waiting.has(object));
+    writeFileSync(path, now.map((object) => printYaml(object)).join("---\n"), { mode: 0o600 });
+    const isLast = i === stages.length - 1;
+    const prune = [
+      "--prune",
+      "-l",
+      projectSelector(whole.project),
+      ...pruned.flatMap((kind) => ["--prune-allowlist", kind]),
+    ];
+    const code = await kubectl(given, ["apply", "-f", path, ...(isLast ? prune : [])]);
+    if (code !== 0) return code;
+  }
+  return 0;
+}
+
+const uniqueDependencies = (all: readonly Dependency[]): readonly Dependency[] => [
+  ...new Map(all.map((one) => [`${one.wanted} ${one.name}`, one])).values(),
+];
+
+const waitMax = "--timeout=600s";
+
+/** Waits until a service is as others need it; 0: it is. */
+async function awaited(
+  given: Arguments,
+  { project, services }: Conversion,
+  { name, wanted }: Dependency,
+): Promise<number> {
+  const workload = services.find((one) => one.name === name)?.workload ?? "deployment";
+  const object = `${workload}/${name}`;
+  if (wanted === "healthy" && workload !== "job") {
+    return kubectl(given, ["rollout", "status", object]);
+  }
+  if (wanted === "completed") {
+    // Jobs end with their first condition, whichever it is.
+    const ended = "--for=jsonpath={.status.conditions[0].type}";
+    const code = await kubectl(given, ["wait", object, ended, waitMax], "silent");
+    if (code === 0 && (await kubectl(given, ["wait", object, completed, "--timeout=5s"])) === 0)
+      return 0;
+    process.stderr.write(
+      `service ${name} did not complete: wherry kubectl describe ${object} and wherry kubectl logs ${object} say why\n`,
+    );
+    return 1;
+  }
+  const pods = ["wait", "pod", "-l", `app.kubernetes.io/name=${name},${projectSelector(project)}`];
+  const code = await kubectl(given, [...pods, "--for=create", waitMax], "silent");
+  if (code !== 0) return code;
+  const started = "--for=jsonpath={.status.containerStatuses[0].containerID}";
+  return kubectl(given, [...pods, started, waitMax]);
+}
+
+const completed = "--for=condition=Complete";
 
 async function down(given: Arguments, { project }: Conversion): Promise<number> {
   const kinds = [
@@ -208,7 +270,7 @@ async function down(given: Arguments, { project }: Conversion): Promise<number> 
       (await kubectl(
         given,
         ["get", kind, "-o", "name", "--ignore-not-found", "-l", "none=none"],
-        true,
+        "mute",
       )) !== 0
     )
       continue;

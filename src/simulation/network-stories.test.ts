@@ -169,6 +169,8 @@ test("what a load balancer wants of a node must be free there; it is held while 
   await on.run(taken.close(0));
   await on.advance(61_000);
   expect((await on.get(`http://${address}/`)).body).toBe("web GET /\n");
+  const here = machine.connect({ host: "127.0.0.1", port: 80 }, {});
+  (await on.run(here)).abort(new Error("seen"));
   const late = machine.listen({ host: address, port: 80 }, {}, () => {});
   await expect(late).rejects.toThrow("EADDRINUSE");
   await on.run(on.client.delete(Service, { name: "web", namespace }));

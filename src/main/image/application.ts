@@ -62,11 +62,16 @@ export function startArguments(folder: string): string[] {
     if (start !== undefined) return start.trim().split(/\s+/);
     if (manifest.main !== undefined) return [manifest.main];
   }
+  const instead = existsSync(join(folder, "Dockerfile")) ? ` ${dockerfileNotRead}` : "";
   const usual = ["server.js", "server.mjs", "index.js", "index.mjs", "main.js", "main.mjs"];
   const found = usual.find((name) => existsSync(join(folder, name)));
   if (found !== undefined) return [found];
   throw new Error(
     `${folder} does not say what to start: package.json has neither a start script of the form "node FILE" nor "main", ` +
-      `and there is none of ${usual.join(", ")}. Add one, or give the command after --.`,
+      `and there is none of ${usual.join(", ")}. Add one, or give the command after --.${instead}`,
   );
 }
+
+/** For folders that have one. */
+const dockerfileNotRead =
+  "A Dockerfile is not read here: build with it where Docker is (docker build, docker save) and bring the archive with wherry image load.";

@@ -27,7 +27,9 @@ test("the start script, main, and the usual names say what to start", () => {
 });
 
 test("a folder that does not say what to start is refused with the cure", () => {
-  expect(() => startArguments(folder)).toThrow(/Add one, or give the command after --/);
+  expect(() => startArguments(folder)).toThrow(/Add one, or give the command after --\.$/);
+  write("Dockerfile", "FROM scratch");
+  expect(() => startArguments(folder)).toThrow(/Dockerfile is not read here: .*wherry image load/);
 });
 
 test(".dockerignore keeps files out, and ! brings them back", async () => {

@@ -33,6 +33,7 @@ interface Health {
 type Facts = ReadonlyMap<string, ServiceFact>;
 
 const againMs = 60_000;
+const loopback = "127.0.0.1";
 const unavailable = 503;
 
 export class Claims {
@@ -69,8 +70,10 @@ export class Claims {
     );
   }
 
+  /** Who sits at this machine asks 127.0.0.1: what is served at its address is served there, too. */
   #own({ balancerAddresses }: ServiceFact): string[] {
-    return balancerAddresses.filter((one) => this.#options.addresses.includes(one));
+    const own = balancerAddresses.filter((one) => this.#options.addresses.includes(one));
+    return own.length === 0 ? own : [...own, loopback];
   }
 
   async #drop(key: string): Promise<void> {
@@ -95,7 +98,8 @@ export class Claims {
     const refused: string[] = [];
     for (const [id, fact] of facts) {
       const lost = new Set<string>();
-      for (const address of this.#own(fact)) {
+      const own = this.#own(fact);
+      for (const address of own) {
         const place = `${fact.protocol} ${address} ${fact.port}`;
         const known = before.get(place);
         const claim = known?.listener === undefined ? await this.#hold(fact, address) : known;
@@ -104,8 +108,9 @@ export class Claims {
         lost.add(address);
         if (known === undefined) refused.push(`${address}:${fact.port}/${fact.protocol}`);
       }
-      const balancerAddresses = fact.balancerAddresses.filter((one) => !lost.has(one));
-      settled.set(id, lost.size === 0 ? fact : { ...fact, balancerAddresses });
+      const wanted = new Set([...fact.balancerAddresses, ...own]);
+      const balancerAddresses = [...wanted].filter((one) => !lost.has(one));
+      settled.set(id, { ...fact, balancerAddresses });
     }
     for (const [place, { listener }] of before) if (!now.has(place)) await listener?.close(0);
     this.#claims.set(key, now);
