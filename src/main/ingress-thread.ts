@@ -5,6 +5,7 @@ import { systemClock } from "#adapters/nodejs/clock.ts";
 import { lineLog } from "#adapters/nodejs/log.ts";
 import type { HttpProxy, ProxyPort } from "#ports/http-proxy.ts";
 import type { FromIngress, IngressInput, ProxyOrder, ToIngress } from "./ingress-messages.ts";
+import { threadOver } from "./kept-worker.ts";
 import { threadStream } from "./thread-log.ts";
 
 /** Where it listens, if that was asked. */
@@ -41,6 +42,7 @@ function live(port: MessagePort): void {
     await new Promise<void>((resolve) => {
       stream.end(resolve);
     });
+    port.postMessage(threadOver);
     // Of this thread only.
     process.exit(0);
   };

@@ -24,6 +24,7 @@ import { askStatus } from "./control.ts";
 import { clusterOf, insideOfNode } from "./further-nodes.ts";
 import type { JoinWish } from "./join-daemon.ts";
 import { isJoined } from "./joined.ts";
+import { endProcess } from "./kept-worker.ts";
 import { startNodeWorker } from "./node-worker.ts";
 import { quietLog } from "./quiet-log.ts";
 import { provideTools } from "./requirements.ts";
@@ -135,7 +136,9 @@ async function joinCluster(given: Arguments): Promise<number> {
     const worker = startNodeWorker();
     const { runJoined } = await import("./join-daemon.ts");
     // Connections may be open still; nothing of ours waits for them.
-    process.exit(await runJoined(allotment, paths, wish, worker));
+    const ended = await runJoined(allotment, paths, wish, worker);
+    endProcess(ended);
+    return ended;
   }
   const code = await inBackground(given, allotment, paths, began);
   if (code === exitRefused && known === undefined) {

@@ -13,9 +13,10 @@ parentPort.on("message", (order) => {
   if (order === "exit") process.exit(7);
   if (order === "hoard") for (;;) hoard.push(new Array(1000).fill({}));
   if (order === "end") process.exit(0);
+  if (order === "over") parentPort.postMessage("over");
 });`;
 
-type Order = "hello" | "throw" | "exit" | "hoard" | "end" | "sleep";
+type Order = "hello" | "throw" | "exit" | "hoard" | "end" | "over" | "sleep";
 
 /** A clock whose timers run when the test says so. */
 class HandClock implements Clock {
@@ -156,6 +157,15 @@ test("a dead thread is left dead when nothing needs to be done", async () => {
   await worker.finish("end", 1000, false);
   expect(clock.timers).toEqual([]);
   expect(greeted()).toBe(1);
+});
+
+test("one that has said its last word is not waited for", async () => {
+  const { worker, clock, lines, lives } = kept();
+  await lives(1);
+  worker.keep();
+  await worker.finish("over", 5000, true);
+  expect(clock.timers).toEqual([]);
+  expect(lines).toEqual([]);
 });
 
 test("one that does not end is cut off, and that is said", async () => {

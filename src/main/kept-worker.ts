@@ -28,11 +28,28 @@ const pauseMsMax = 30_000;
 /** A life that lasted so long forgives the deaths before it. */
 const forgivingMs = 60_000;
 
+/** The last thing that a thread says, when all is done that it was asked for at the end. */
+export const threadOver = "over";
+
 interface Life<In> {
   readonly worker: Worker;
   readonly send: (message: In) => void;
   /** Undefined: it ended in peace. */
   readonly ended: Promise<Error | undefined>;
+}
+
+/** How long a thread that has said its last word may take to go. */
+const goingMsMax = 2000;
+let lingering = false;
+
+/**
+ * Ends this process. A thread whose libuv loop never empties spins in Node's clean-up for ever (its request or handle count stays above
+ * zero), and an ordinary exit waits for it: then the process ends by the signal for it, which service managers take for a clean end.
+ */
+export function endProcess(code: number): void {
+  if (!lingering) process.exit(code);
+  process.removeAllListeners("SIGTERM");
+  process.kill(process.pid, "SIGTERM");
 }
 
 export class KeptWorker<In, Out> {
@@ -97,8 +114,17 @@ export class KeptWorker<In, Out> {
     });
     const failure = await Promise.race([life.ended, late]);
     cancel();
-    await life.worker.terminate();
+    await this.#terminate(life.worker);
     if (failure !== undefined) throw failure;
+  }
+
+  async #terminate(worker: Worker): Promise<void> {
+    let cancel: () => void = () => {};
+    const late = new Promise<"late">((resolve) => {
+      cancel = this.#options.clock.after(goingMsMax, () => resolve("late"));
+    });
+    if ((await Promise.race([worker.terminate(), late])) === "late") lingering = true;
+    cancel();
   }
 
   #begin(): Life<In> {
@@ -106,8 +132,11 @@ export class KeptWorker<In, Out> {
     const worker = new Worker(program, { resourceLimits, name });
     const beganMs = clock.monotonicMs();
     const send = (message: In): void => worker.postMessage(message, []);
-    worker.on("message", (message: Out) => this.#companion?.receive(message, send));
     const ended = new Promise<Error | undefined>((resolve) => {
+      worker.on("message", (message: Out | typeof threadOver) => {
+        if (message === threadOver) resolve(undefined);
+        else this.#companion?.receive(message, send);
+      });
       let failure: Error | undefined;
       worker.once("error", (error: unknown) => {
         failure = error instanceof Error ? error : new Error(String(error));

@@ -23,6 +23,7 @@ import type { Log } from "#ports/log.ts";
 import type { Network } from "#ports/network.ts";
 import type { IngressInput } from "./ingress-messages.ts";
 import { ingressWorker } from "./ingress-worker.ts";
+import { threadOver } from "./kept-worker.ts";
 import type { FromNode, NodeLink, NodeThreadInput, ToNode } from "./node-messages.ts";
 import { clearNode, openRealNode, type RealNode, stopAllPods } from "./real-node.ts";
 import { threadStream } from "./thread-log.ts";
@@ -219,6 +220,8 @@ async function run(
 }
 
 if (parentPort === null) throw new Error("this program runs as a thread of wherry only");
-await live(parentPort);
+const port = parentPort;
+await live(port);
+port.postMessage(threadOver);
 // Of this thread only. Connections may be open still; nothing of ours waits for them.
 process.exit(0);

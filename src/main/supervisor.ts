@@ -11,6 +11,8 @@ import type { Readable } from "node:stream";
 /** The daemon's exit codes that mean: do not start it again. */
 export const exitStopped = 0;
 export const exitRefused = 78;
+/** By SIGTERM: stopped, but for a thread that would not go. */
+const exitTerminated = 143;
 
 /**
  * What the shell runs: "$@" is the daemon's command line. A life that lasted over a minute forgives the deaths before it.
@@ -22,6 +24,7 @@ while :; do
   began=$(date +%s)
   "$@"
   code=$?
+  if [ $code -eq ${exitTerminated} ]; then exit ${exitStopped}; fi
   if [ $code -eq ${exitStopped} ] || [ $code -eq ${exitRefused} ]; then exit $code; fi
   if [ $(( $(date +%s) - began )) -gt 60 ]; then pause=1; fi
   echo "wherry ended with code $code; starting it again in $pause s"

@@ -19,6 +19,7 @@ import {
 import { type Arguments, type Command, readDuration, UsageError } from "./arguments.ts";
 import { askStatus } from "./control.ts";
 import { isJoined } from "./joined.ts";
+import { endProcess } from "./kept-worker.ts";
 import { changeKubeconfig, kubeconfigPath, mergedKubeconfig } from "./kubeconfig.ts";
 import { startNodeWorker } from "./node-worker.ts";
 import { quietLog } from "./quiet-log.ts";
@@ -94,7 +95,9 @@ async function up(given: Arguments): Promise<number> {
     const worker = settings.runtime === "simulated" ? undefined : startNodeWorker();
     const { runDaemon } = await import("./daemon.ts");
     // Connections of clients may be open still; nothing of ours waits for them.
-    process.exit(await runDaemon(allotment, paths, settings, worker));
+    const ended = await runDaemon(allotment, paths, settings, worker);
+    endProcess(ended);
+    return ended;
   }
   const code = await startInBackground(given, allotment, paths, settings, began);
   if (code === exitRefused && known === undefined) {

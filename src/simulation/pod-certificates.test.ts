@@ -88,7 +88,7 @@ async function certify(on: World, request: Request): Promise<string> {
     certificateChain,
     notBefore: formatTime(fromMs),
     notAfter: formatTime(toMs),
-    beginRefreshAt: formatTime(fromMs + hourMs / 2),
+    beginRefreshAt: formatTime(fromMs + hourMs / 6),
   });
   return certificateChain;
 }

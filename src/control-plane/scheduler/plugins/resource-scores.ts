@@ -15,42 +15,39 @@ interface Amount {
   readonly weight: number;
 }
 
-/** `likely`: a container without requests counts as what it is taken to use. */
+/** `likely`: a container without requests counts as what it is taken to use. Asked for each node and Pod: no more objects than needed. */
 export function amountsOf(
-  { requests, likelyMilliCpu, likelyMemory }: PodInfo,
+  pod: PodInfo,
   node: NodeInfo,
   resources: readonly WeighedResource[],
   likely: boolean,
 ): Amount[] {
+  const { requests } = pod;
   const { allocatable, requested } = node;
-  return resources
-    .flatMap(({ name, weight }): Amount[] => {
-      switch (name) {
-        case "cpu": {
-          const used = likely ? node.likelyMilliCpu : requested.milliCpu;
-          const wanted = likely ? likelyMilliCpu : requests.milliCpu;
-          return [{ total: allocatable.milliCpu, used, wanted, weight }];
-        }
-        case "memory": {
-          const used = likely ? node.likelyMemory : requested.memory;
-          const wanted = likely ? likelyMemory : requests.memory;
-          return [{ total: allocatable.memory, used, wanted, weight }];
-        }
-        case "ephemeral-storage": {
-          const used = requested.ephemeralStorage;
-          const wanted = requests.ephemeralStorage;
-          return [{ total: allocatable.ephemeralStorage, used, wanted, weight }];
-        }
-        default: {
-          const wanted = requests.scalars.get(name) ?? 0;
-          // Others' extended resources are nothing to a Pod that asks for none.
-          if (wanted === 0) return [];
-          const total = allocatable.scalars.get(name) ?? 0;
-          return [{ total, used: requested.scalars.get(name) ?? 0, wanted, weight }];
-        }
-      }
-    })
-    .filter(({ total }) => total > 0);
+  const amounts: Amount[] = [];
+  for (const { name, weight } of resources) {
+    if (name === "cpu") {
+      const used = likely ? node.likelyMilliCpu : requested.milliCpu;
+      const wanted = likely ? pod.likelyMilliCpu : requests.milliCpu;
+      if (allocatable.milliCpu > 0)
+        amounts.push({ total: allocatable.milliCpu, used, wanted, weight });
+    } else if (name === "memory") {
+      const used = likely ? node.likelyMemory : requested.memory;
+      const wanted = likely ? pod.likelyMemory : requests.memory;
+      if (allocatable.memory > 0) amounts.push({ total: allocatable.memory, used, wanted, weight });
+    } else if (name === "ephemeral-storage") {
+      const total = allocatable.ephemeralStorage;
+      const wanted = requests.ephemeralStorage;
+      if (total > 0) amounts.push({ total, used: requested.ephemeralStorage, wanted, weight });
+    } else {
+      const wanted = requests.scalars.get(name) ?? 0;
+      const total = allocatable.scalars.get(name) ?? 0;
+      // Others' extended resources are nothing to a Pod that asks for none.
+      if (wanted === 0 || total === 0) continue;
+      amounts.push({ total, used: requested.scalars.get(name) ?? 0, wanted, weight });
+    }
+  }
+  return amounts;
 }
 
 export type ResourceScore = (amounts: readonly Amount[]) => number;
