@@ -45,7 +45,7 @@ export function policiesContract(name: string, transport: Transport): void {
     async function start(spec: JsonObject, bound: JsonObject = {}) {
       const { as } = await makeWorld(transport);
       const handler = await as(admin);
-      const call = (method: string, path: string, object?: JsonObject) =>
+      const call = (method: string, path: string, object?: object) =>
         ask(handler, method, path, object);
       const made = await call("POST", policies, policy(spec));
       const put = await call("POST", bindings, binding(bound));
