@@ -17,8 +17,6 @@ const notServed: Readonly<Record<string, string>> = {
   "autoscaling/v2/horizontalpodautoscalers": later,
   "admissionregistration.k8s.io/v1/mutatingadmissionpolicies": later,
   "admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings": later,
-  "admissionregistration.k8s.io/v1/validatingadmissionpolicies": later,
-  "admissionregistration.k8s.io/v1/validatingadmissionpolicybindings": later,
   "resource.k8s.io/v1/deviceclasses": devices,
   "resource.k8s.io/v1/devicetaintrules": devices,
   "resource.k8s.io/v1/resourceclaims": devices,

@@ -91,11 +91,11 @@ function validateStoredVersions({ spec, status }: CustomResourceDefinition): Fie
   const stored = status?.storedVersions ?? [];
   if (stored.length === 0) return [invalid(path, stored, "must have at least one stored version")];
   const errors: FieldError[] = [];
-  for (const { name, storage } of spec.versions)
+  for (const { name, storage } of spec.versions ?? [])
     if (storage && !stored.includes(name))
       errors.push(invalid(path, stored, `must have the storage version ${name}`));
   for (const [index, name] of stored.entries()) {
-    if (spec.versions.some((version) => version.name === name)) continue;
+    if ((spec.versions ?? []).some((version) => version.name === name)) continue;
     const why = `missing from spec.versions; ${name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in ${name} and removes ${name} from status.storedVersions`;
     errors.push(invalid(`${path}[${index}]`, name, why));
   }
@@ -162,7 +162,7 @@ function validateSpec(
     ...validateGroup(spec.group),
     ...oneOf("spec.scope", spec.scope, ["Cluster", "Namespaced"]),
   ];
-  for (const [index, version] of spec.versions.entries()) {
+  for (const [index, version] of (spec.versions ?? []).entries()) {
     const path = `spec.versions[${index}]`;
     if (version.schema?.openAPIV3Schema === undefined)
       errors.push(required(`${path}.schema.openAPIV3Schema`));
@@ -171,10 +171,10 @@ function validateSpec(
     const before = old?.versions.find(({ name }) => name === version.name);
     errors.push(...validateVersion(version, before, path));
   }
-  const names = new Set(spec.versions.map(({ name }) => name));
-  if (names.size < spec.versions.length)
+  const names = new Set((spec.versions ?? []).map(({ name }) => name));
+  if (names.size < (spec.versions ?? []).length)
     errors.push(invalid("spec.versions", spec.versions, "must contain unique version names"));
-  if (spec.versions.filter(({ storage }) => storage).length !== 1) {
+  if ((spec.versions ?? []).filter(({ storage }) => storage).length !== 1) {
     const why = "must have exactly one version marked as storage version";
     errors.push(invalid("spec.versions", spec.versions, why));
   }

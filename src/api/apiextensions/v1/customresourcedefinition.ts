@@ -38,7 +38,7 @@ export function withCondition(
 }
 
 function addStoredVersion(crd: CustomResourceDefinition): void {
-  const storage = crd.spec.versions.find((version) => version.storage)?.name;
+  const storage = (crd.spec.versions ?? []).find((version) => version.storage)?.name;
   const status = (crd.status ??= emptyStatus());
   status.storedVersions ??= [];
   if (storage !== undefined && !status.storedVersions.includes(storage))
@@ -52,7 +52,7 @@ const emptyStatus = (): NonNullable<CustomResourceDefinition["status"]> => ({
 });
 
 const schemasOf = (crd: CustomResourceDefinition): JSONSchemaProps[] =>
-  crd.spec.versions.flatMap(({ schema }) => schema?.openAPIV3Schema ?? []);
+  (crd.spec.versions ?? []).flatMap(({ schema }) => schema?.openAPIV3Schema ?? []);
 
 function schemaWarnings(crd: CustomResourceDefinition): string[] {
   const warnings: string[] = [];

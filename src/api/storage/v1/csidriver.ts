@@ -22,6 +22,7 @@ function setDefaults({ spec }: CSIDriver): void {
   if ((spec.volumeLifecycleModes ?? []).length === 0) spec.volumeLifecycleModes = ["Persistent"];
   spec.requiresRepublish ??= false;
   spec.seLinuxMount ??= false;
+  spec.preventPodSchedulingIfMissing ??= false;
 }
 
 function validateTokenRequests(requests: readonly g.TokenRequest[], path: string): FieldError[] {
@@ -64,12 +65,6 @@ function validateDriver({ spec }: CSIDriver): FieldError[] {
   return errors;
 }
 
-function dropDisabledFields({ spec }: CSIDriver, old: CSIDriver | undefined): void {
-  if (old?.spec.preventPodSchedulingIfMissing === undefined) {
-    delete spec.preventPodSchedulingIfMissing;
-  }
-}
-
 function warnings({ spec }: CSIDriver, old: CSIDriver | undefined): string[] {
   const { tokenRequests = [], serviceAccountTokenInSecrets } = spec;
   if (tokenRequests.length === 0 || serviceAccountTokenInSecrets !== undefined) return [];
@@ -107,9 +102,7 @@ export const CSIDriver = defineResource<CSIDriver>({
   strategy: {
     allowUnconditionalUpdate: false,
     defaults: setDefaults,
-    prepareForCreate: (driver) => dropDisabledFields(driver, undefined),
     prepareForUpdate(driver, old) {
-      dropDisabledFields(driver, old);
       if (!equalObjects(driver.spec, old.spec)) {
         driver.metadata.generation = (old.metadata.generation ?? 0) + 1;
       }

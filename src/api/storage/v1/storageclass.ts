@@ -36,7 +36,9 @@ function validateTerm(
   path: string,
 ): FieldError[] {
   const keys = new Set<string>();
-  return matchLabelExpressions.flatMap(({ key, values }, index) => {
+  return matchLabelExpressions.flatMap((term, index) => {
+    const { key } = term;
+    const values = term.values ?? [];
     const at = `${path}.matchLabelExpressions[${index}]`;
     const errors = values.length === 0 ? [required(`${at}.values`)] : [];
     for (const [position, value] of values.entries()) {
