@@ -340,6 +340,16 @@ async function allowForwarding(): Promise<void> {
   }
 }
 
+/**
+ * nft, for as long as we hold the shell's standard input open: one that outlived us would hear of no table for ever, and keep the
+ * network namespace alive that it was started in.
+ */
+const monitorScript = `
+exec 3<&0
+nft monitor destroy tables </dev/null 3<&- & nft=$!
+{ read -r _ <&3; kill $nft; } >/dev/null 2>&1 &
+wait $nft`;
+
 /** Watches the kernel's notices for our table being deleted by someone else (nft flush ruleset, a firewall's restart). */
 class TableMonitor implements Source<string> {
   readonly #child: ChildProcess;
@@ -349,9 +359,8 @@ class TableMonitor implements Source<string> {
   #own = 0;
 
   constructor(table: string, log: Log) {
-    this.#child = spawn("nft", ["monitor", "destroy", "tables"], {
-      stdio: ["ignore", "pipe", "ignore"],
-    });
+    this.#child = spawn("/bin/sh", ["-c", monitorScript], { stdio: ["pipe", "pipe", "ignore"] });
+    this.#child.stdin?.on("error", () => undefined);
     let rest = "";
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       const lines = (rest + text).split("\n");
@@ -368,7 +377,7 @@ class TableMonitor implements Source<string> {
       });
       this.#end();
     });
-    this.#child.on("exit", () => this.#end());
+    this.#child.on("exit", () => this.stop());
   }
   /** Writing the whole table anew deletes it first. */
   expectOwnReplacement(): void {
@@ -383,7 +392,7 @@ class TableMonitor implements Source<string> {
     return this.#seen.length > 0 ? this.#seen.splice(0) : undefined;
   }
   stop(): void {
-    this.#child.kill();
+    this.#child.stdin?.end();
     this.#end();
   }
   #tell(line: string): void {
