@@ -32,8 +32,12 @@ const rule = (host: string, ...paths: readonly [string, string][]) => ({
 describeWith(["root", "containerd", "runc", "cni", "nft", "openssl"], "the ingress", () => {
   const cluster = new TestCluster("ingress");
   let [http, https] = [80, 443];
-  const open = (host: string, path: string, headers: Record<string, string> = {}) =>
-    requestHttp({ host: "127.0.0.1", port: http, path, headers: { host, ...headers } });
+  const open = (host: string, path: string, headers: Record<string, string> = {}) => {
+    const where = { host: "127.0.0.1", port: http, path };
+    const request = requestHttp({ ...where, headers: { host, ...headers }, timeout: 20_000 });
+    // What hangs shall say so.
+    return request.on("timeout", () => request.destroy(new Error(`${host}${path}: no answer`)));
+  };
   const answer = (host: string, path: string) =>
     new Promise<IncomingMessage>((resolve, reject) => {
       open(host, path).on("response", resolve).on("error", reject).end();
