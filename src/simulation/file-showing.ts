@@ -7,9 +7,9 @@ export function fileShowing(path: string): { program: ProgramRule; read: () => P
   const program: ProgramRule = {
     matches: ({ name }) => name === "show",
     program: {
-      async start(process) {
-        process.onTerminate(() => process.exit(0));
-        const { files } = process.surroundings;
+      async start(started) {
+        started.onTerminate(() => started.exit(0));
+        const { files } = started.surroundings;
         read = async () => new TextDecoder().decode((await files.read(path)) ?? new Uint8Array());
       },
     },

@@ -2,11 +2,9 @@
 
 import type { WebhookClientConfig } from "#api/generated/admissionregistration/v1.ts";
 import type { Service } from "#api/generated/core/v1.ts";
-import type { ApiResponse } from "#api/request.ts";
 import { decodeBase64 } from "#machinery/base64.ts";
 import { parseJson } from "#machinery/json.ts";
 import type { Clock } from "#ports/clock.ts";
-import type { Bytes } from "#ports/stream.ts";
 import type { NodeProxy, ProxyTarget } from "./node-proxy.ts";
 import { serviceTarget } from "./proxy-subresources.ts";
 import type { Reader } from "./reader.ts";
