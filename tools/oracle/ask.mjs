@@ -22,8 +22,9 @@ try {
     kind.asks.map((ask) => ({ ...ask, like: undefined, id: `${kind.name}: ${ask.id}` })),
   );
   writeFileSync(requests, asks.map((ask) => JSON.stringify(ask)).join("\n"));
-  const program = join(".cache", "oracle", version);
-  mkdirSync(join(".cache", "oracle"), { recursive: true });
+  // Its name is the field manager of what the original writes by itself.
+  const program = join(".cache", "oracle", version.slice(1), "kube-apiserver");
+  mkdirSync(join(program, ".."), { recursive: true });
   execFileSync("go", ["build", "-o", join(process.cwd(), program), "."], {
     cwd: "tools/oracle",
     stdio: "inherit",
