@@ -221,7 +221,10 @@ test("steps: commands, copies, folders", () => {
 });
 
 test.each([
-  ["COPY a b c", "When using COPY with more than one source file, the destination must be a directory and end with a /"],
+  [
+    "COPY a b c",
+    "When using COPY with more than one source file, the destination must be a directory and end with a /",
+  ],
   ["COPY --chmod=u+x a b", "--chmod=u+x: write it as an octal number"],
   ["ENV A", "ENV must have two arguments"],
   ["ENV A=1 B", `Syntax error - can't find = in "B"`],

@@ -43,11 +43,11 @@ CMD ["sh", "-c", "ls -l /srv /kept; cat out link page runs; exec sleep 9999"]
 describeWith(["root", "containerd", "runc", "cni", "nft", "busybox"], "image build", () => {
   const cluster = new TestCluster("dockerfile");
   const folder = join(cluster.folder, "app");
-  const build = (...more: string[]): Promise<Outcome> =>
-    cluster.wherry([
-      ...["image", "build", folder, "-t", "made:1", "--name", cluster.name],
-      ...["--secret", `id=token,src=${join(folder, "token")}`, ...more],
-    ]);
+  const build = (...more: string[]): Promise<Outcome> => {
+    const named = [folder, "-t", "made:1", "--name", cluster.name];
+    const secret = ["--secret", `id=token,src=${join(folder, "token")}`];
+    return cluster.wherry(["image", "build", ...named, ...secret, ...more]);
+  };
   /** The mounts of a build are named so. */
   const leftBehind = (): boolean => readFileSync("/proc/mounts", "utf8").includes("wherry-build");
 

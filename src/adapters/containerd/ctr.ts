@@ -13,7 +13,10 @@ export interface Ctr {
 }
 
 export const ctrArguments = ({ socket }: Ctr, args: readonly string[]): string[] => [
-  ...["-a", socket, "-n", "k8s.io"],
+  "-a",
+  socket,
+  "-n",
+  "k8s.io",
   ...args,
 ];
 

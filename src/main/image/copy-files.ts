@@ -22,6 +22,7 @@ import { type IsIgnored, pathPattern } from "#dockerfile/ignore.ts";
 import { scopedPath } from "./scoped-path.ts";
 
 const run = promisify(execFile);
+const byBytes = (a: string, b: string): number => (a < b ? -1 : 1);
 
 /** A file system, or a folder, to take files from. */
 export interface FileSource {
@@ -57,7 +58,7 @@ export async function matchSources(source: FileSource, text: string): Promise<So
     const next: string[] = [];
     for (const folder of reached) {
       const names = await readdir(await scopedPath(source.root, folder)).catch(() => []);
-      for (const name of names.toSorted()) {
+      for (const name of names.toSorted(byBytes)) {
         const inner = folder === "" ? name : `${folder}/${name}`;
         if (wanted.test(name) && !source.isIgnored(inner)) next.push(inner);
       }
@@ -96,7 +97,7 @@ async function visit(
   const isLeft = path !== "" && source.isIgnored(path);
   if (!isLeft) await see(file, inner, facts);
   if (!facts.isDirectory()) return;
-  for (const name of (await readdir(file)).toSorted()) {
+  for (const name of (await readdir(file)).toSorted(byBytes)) {
     const below = (folder: string): string => (folder === "" ? name : `${folder}/${name}`);
     await visit(source, below(path), false, see, below(inner));
   }

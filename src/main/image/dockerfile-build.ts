@@ -243,7 +243,8 @@ function stateOf(config: Partial<ImageConfig>, args: ReadonlyMap<string, string>
 }
 
 /** Without the health check: Kubernetes has probes, and the image specification has no word for it. */
-function imageConfigOf({ env, labels, healthcheck: _, ...rest }: StageConfig): ImageConfig {
+function imageConfigOf(config: StageConfig): ImageConfig {
+  const { env, labels, healthcheck: _, ...rest } = config;
   return {
     ...rest,
     env: [...env].map(([name, value]) => `${name}=${value}`),
