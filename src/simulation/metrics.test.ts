@@ -2,10 +2,11 @@
 import { afterEach, describe, expect, test } from "vitest";
 import type { ProgramRule } from "#adapters/memory/runtime.ts";
 import { Pod } from "#api/core/v1/pod.ts";
+import { ServiceAccount } from "#api/core/v1/serviceaccount.ts";
 import { NodeMetrics } from "#api/metrics/v1beta1/nodemetrics.ts";
 import { PodMetrics } from "#api/metrics/v1beta1/podmetrics.ts";
 import { quantityOf, toMilli } from "#machinery/quantity.ts";
-import { createWorld, isReady, type World } from "./world.ts";
+import { createWorld, isReady, outside, type World } from "./world.ts";
 
 let world: World | undefined;
 afterEach(async () => {
@@ -190,4 +191,58 @@ test("the kubelet's own endpoints: the summary and the metrics of resources", as
   expect(metrics.text).toMatch(/^node_memory_working_set_bytes 34603008 \d{13}$/m);
   expect(metrics.text).toMatch(/^resource_scrape_error 0$/m);
   expect((await ofKubelet(on, "/stats/other")).status).toBe(404);
+});
+
+test("the kubelet lets in whom the cluster lets in, and says to whom it does not", async () => {
+  const on = await newWorld("https");
+  await on.apply(`
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: prometheus, namespace: default }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: reads-metrics }
+rules: [{ apiGroups: [""], resources: [nodes/metrics], verbs: [get] }]
+`);
+  const { address } = on.node("node-1");
+  const place = await on.placeOf(outside);
+  const ask = async (target: string, token?: string) => {
+    const client = place.http(
+      { host: address, port: 10_250 },
+      { version: 1, connections: 1, tls: { insecure: true } },
+    );
+    const headers: Record<string, string> =
+      token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const { signal } = new AbortController();
+    const answer = await on.run(client.send({ method: "GET", target, headers, signal }));
+    let text = "";
+    for (let batch = await answer.body.next(); batch; batch = await answer.body.next())
+      for (const bytes of batch) text += new TextDecoder().decode(bytes);
+    client.close();
+    return [answer.status, text] as const;
+  };
+  const account = { namespace, name: "prometheus" };
+  const body = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: {} };
+  const asked = await on.run(on.client.post(ServiceAccount, account, "token", body));
+  const { token } = (asked as { status: { token: string } }).status;
+  expect(await ask("/metrics/resource")).toEqual([401, "Unauthorized"]);
+  expect(await ask("/metrics/resource", "nonsense")).toEqual([401, "Unauthorized"]);
+  const forbidden =
+    "Forbidden (user=system:serviceaccount:default:prometheus, verb=get, resource=nodes, subresource(s)=[metrics])";
+  expect(await ask("/metrics/resource", token)).toEqual([403, forbidden]);
+  await on.apply(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: reads-metrics }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reads-metrics }
+subjects: [{ kind: ServiceAccount, name: prometheus, namespace: default }]
+`);
+  // A refusal is remembered for half a minute.
+  await on.advance(31_000);
+  const [status, text] = await ask("/metrics/resource", token);
+  expect(status).toBe(200);
+  expect(text).toContain("container_start_time_seconds");
+  expect((await ask("/stats/summary", token))[0]).toBe(403);
+  expect((await ask("/pods", token))[1]).toContain("subresource(s)=[pods proxy]");
 });

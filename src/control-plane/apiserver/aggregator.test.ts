@@ -87,6 +87,22 @@ test("a program in this process serves a group version: discovery, authorization
   );
 });
 
+test("an extension server that serves the same goes before it, until it goes", async () => {
+  const { as, clock } = await makeWorld(directly, { delegates: [delegate] });
+  const handler = await as(admin);
+  const service = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io";
+  const theirs = { name: "metrics-server", namespace: "kube-system", port: 443 };
+  const patch = { spec: { service: theirs, insecureSkipTLSVerify: true } };
+  const type = "application/merge-patch+json";
+  expect((await ask(handler, "PATCH", service, patch, { type })).status).toBe(200);
+  await clock.settle();
+  // It is not there: that is said, rather than something else shown.
+  expect((await ask(handler, "GET", `${root}/nodes`)).status).toBe(503);
+  expect((await ask(handler, "DELETE", service)).status).toBe(200);
+  await clock.settle();
+  expect((await ask(handler, "GET", `${root}/nodes`)).status).toBe(200);
+});
+
 test("headers count from a front proxy only", async () => {
   const clock = new SteppedClock({ startMs: 1000 });
   const crypto = memoryCrypto(seededRandom(5));
