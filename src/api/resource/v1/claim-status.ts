@@ -139,7 +139,9 @@ function validateDevice(
   path: string,
   allocated: ReadonlySet<string>,
 ): void {
-  const { driver, pool, shareID, conditions = [], data, networkData } = device;
+  const { driver, pool, shareID, data, networkData } = device;
+  // Upstream: who leaves conditions out is shown null.
+  const conditions = device.conditions ?? [];
   found.tell(...validateDriverName(driver, `${path}.driver`));
   found.tell(...validatePoolName(pool, `${path}.pool`));
   found.tell(...validateLabelName(device.device, `${path}.device`));
