@@ -56,7 +56,7 @@ export function eachOfSet<T>(
 
 /** The fields of requests in the order in which upstream shows them. */
 const shownOrder =
-  "name exactly firstAvailable deviceClassName selectors allocationMode count adminAccess tolerations capacity derivedAttributes".split(
+  "name counterSet counters exactly firstAvailable deviceClassName selectors allocationMode count adminAccess tolerations capacity derivedAttributes".split(
     " ",
   );
 
@@ -65,7 +65,7 @@ function goText(value: unknown): string {
   const ordered = (one: unknown): unknown => {
     if (Array.isArray(one)) return one.map(ordered);
     if (!isObject(one)) return one;
-    const place = (key: string): number => shownOrder.indexOf(key);
+    const place = (key: string): number => shownOrder.indexOf(key) + 1 || shownOrder.length + 1;
     const keys = Object.keys(one).sort((a, b) => place(a) - place(b));
     return Object.fromEntries(keys.map((key) => [key, ordered(one[key])]));
   };
