@@ -1,6 +1,5 @@
 /** What the status of a claim may say: the devices it was given, who may use them, and how drivers find them. */
 import {
-  duplicate,
   type FieldError,
   forbidden,
   invalid,

@@ -1,12 +1,5 @@
 /** What one device of a slice may be like. Wording and order are upstream's. */
-import {
-  type FieldError,
-  invalid,
-  invalidWithoutValue,
-  required,
-  tooLong,
-  tooMany,
-} from "#machinery/field-error.ts";
+import { type FieldError, invalid, required, tooLong, tooMany } from "#machinery/field-error.ts";
 import { equalObjects, sortedKeys } from "#machinery/object.ts";
 import { validateNodeSelector } from "../../core/v1/pod-validation/scheduling.ts";
 import type {
