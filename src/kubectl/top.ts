@@ -147,7 +147,8 @@ async function explainNothing(given: Invocation, base: string): Promise<void> {
   const pods = await podsChosen(given, base);
   if (pods.length === 0) return;
   for (const pod of pods) {
-    const age = given.session.around.clock.now() - (parseTime(metaOf(pod).creationTimestamp ?? "") ?? 0);
+    const age =
+      given.session.around.clock.now() - (parseTime(metaOf(pod).creationTimestamp ?? "") ?? 0);
     if (age > creationDelayMs)
       throw new CommandError(
         `Metrics not available for pod ${keyOf(pod)}, age: ${msToGoDuration(age)}`,

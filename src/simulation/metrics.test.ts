@@ -124,10 +124,10 @@ test("nobody looks while nobody asks", async () => {
   const on = await newWorld("direct");
   const { runtime } = on.node("node-1");
   let reads = 0;
-  const { stats } = runtime;
+  const stats = runtime.stats.bind(runtime);
   runtime.stats = (labels) => {
     reads += 1;
-    return stats.call(runtime, labels);
+    return stats(labels);
   };
   await on.advance(60_000);
   expect(reads).toBe(0);
