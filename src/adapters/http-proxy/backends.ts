@@ -64,7 +64,7 @@ export class Endpoint {
   }
   #dropFree(): void {
     for (const sockets of Object.values(this.agent.freeSockets)) {
-      for (const socket of [...(sockets ?? [])]) socket.destroy();
+      for (const socket of sockets ?? []) socket.destroy();
     }
   }
 

@@ -48,7 +48,7 @@ export class Vigil {
     this.#waiting.delete(waiting);
   }
   giveUp(): void {
-    for (const one of [...this.#waiting]) one.giveUp();
+    for (const one of this.#waiting) one.giveUp();
   }
   stop(): void {
     clearTimeout(this.#timer);
