@@ -83,7 +83,13 @@ export async function handleGet(
   const form = formOf(context, world.now());
   const version = queryValue(context.request, "resourceVersion") ?? "";
   const namespace = namespaceOf(context, served);
-  const stored = await getObject(served.registry, namespace, context.info.name, version);
+  const stored = await getObject(
+    served.registry,
+    namespace,
+    context.info.name,
+    version,
+    served.resource,
+  );
   return answerObject(200, served, { stored }, form);
 }
 

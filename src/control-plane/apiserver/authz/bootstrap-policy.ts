@@ -68,11 +68,10 @@ function parseHolder(text: string): Subject {
 function clusterRole(name: string, lines: readonly string[]): ClusterRole {
   const into = aggregatesTo[name];
   const metadata = metadataOf(name, into === undefined ? {} : { [aggregateTo(into)]: "true" });
-  const rules = lines.map(parseRule);
-  const role: ClusterRole = { apiVersion, kind: "ClusterRole", metadata, rules };
-  if (!aggregatedRoles.includes(name)) return role;
+  const head = { apiVersion, kind: "ClusterRole", metadata } as const;
+  if (!aggregatedRoles.includes(name)) return { ...head, rules: lines.map(parseRule) };
   const clusterRoleSelectors = [{ matchLabels: { [aggregateTo(name)]: "true" } }];
-  return { ...role, aggregationRule: { clusterRoleSelectors } };
+  return { ...head, rules: [], aggregationRule: { clusterRoleSelectors } };
 }
 
 const clusterBinding = (
