@@ -121,7 +121,7 @@ export function rbacContract(name: string, transport: Transport): void {
       const wrong = binding("b", "Thing", "x", { kind: "Robot", name: "" });
       expect(refusal(await call("POST", `${inDefault}/rolebindings`, wrong))).toEqual([
         422,
-        `RoleBinding.${group} "b" is invalid: [roleRef.kind: Unsupported value: "Thing": supported values: "Role", "ClusterRole", subjects[0].name: Required value, subjects[0].kind: Unsupported value: "Robot": supported values: "ServiceAccount", "User", "Group"]`,
+        `RoleBinding.${group} "b" is invalid: [roleRef.kind: Unsupported value: "Thing": supported values: "Role", "ClusterRole", subjects[0].kind: Unsupported value: "Robot": supported values: "ServiceAccount", "User", "Group", subjects[0].name: Required value]`,
       ]);
       const good = binding("b", "ClusterRole", "view", toUser("jane"));
       await call("POST", `${inDefault}/rolebindings`, good);
