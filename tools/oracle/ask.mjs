@@ -12,6 +12,19 @@ const version = "v1.37.2";
 const folder = mkdtempSync(join(tmpdir(), "wherry-oracle-"));
 const golden = "test/oracle/golden";
 
+/** Ids are unique among a kind's requests: so are the ids that these speak of. */
+function inKind(kind, { like: _, ...ask }) {
+  const refer = (text) => text?.replaceAll("{{", `{{${kind}: `);
+  const from = ask.from === undefined ? {} : { from: `${kind}: ${ask.from}` };
+  return {
+    ...ask,
+    ...from,
+    id: `${kind}: ${ask.id}`,
+    path: refer(ask.path),
+    body: refer(ask.body),
+  };
+}
+
 try {
   const { corpus } = await loadModule("test/oracle/corpus.ts", folder);
   const { keep } = await loadModule("test/oracle/answers.ts", folder);
@@ -19,7 +32,7 @@ try {
   const requests = join(folder, "requests");
   const answers = join(folder, "answers");
   const asks = kinds.flatMap((kind) =>
-    kind.asks.map((ask) => ({ ...ask, like: undefined, id: `${kind.name}: ${ask.id}` })),
+    kind.asks.map((ask) => inKind(kind.name, ask)),
   );
   writeFileSync(requests, asks.map((ask) => JSON.stringify(ask)).join("\n"));
   const program = join(".cache", "oracle", version);

@@ -1,5 +1,5 @@
 // The oracle: upstream's own API server, from its published module, over an etcd in this process. Reads requests, one JSON object
-// a line ({"id", "method", "path", "headers", "body"}), asks them one after the other as an administrator, and writes what was answered,
+// a line ({"id", "method", "path", "headers", "body"}; instead of a body "from" and "change", see change.go), asks them one after the other as an administrator, and writes what was answered,
 // one JSON object a line ({"id", "status", "type", "body"}). Nothing is interpreted here: masking and comparing is the suite's.
 package main
 
@@ -36,6 +36,9 @@ type request struct {
 	Path    string            `json:"path"`
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    string            `json:"body,omitempty"`
+	// The request whose answer, changed, is the body.
+	From   string   `json:"from,omitempty"`
+	Change []change `json:"change,omitempty"`
 }
 
 type answer struct {
@@ -191,6 +194,7 @@ func main() {
 	lines.Buffer(nil, 16<<20)
 	writer := bufio.NewWriter(out)
 	count := 0
+	bodies := map[string]string{}
 	for lines.Scan() {
 		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
 			continue
@@ -199,12 +203,16 @@ func main() {
 		if err := json.Unmarshal(lines.Bytes(), &one); err != nil {
 			log.Fatal(err)
 		}
+		if err := one.resolve(bodies); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", one.ID, err)
+		}
 		got, err := asking.ask(one)
 		if err != nil {
 			// A request that makes the original panic ends its connection: status 0 says so.
 			fmt.Fprintf(os.Stderr, "no answer to %s: %v\n", one.ID, err)
 			got = answer{ID: one.ID}
 		}
+		bodies[one.ID] = got.Body
 		encoded, err := json.Marshal(got)
 		if err != nil {
 			log.Fatal(err)
