@@ -12,7 +12,15 @@ import { type Coverage, coverageOf, placesIn } from "./coverage.ts";
 import type { Delta, Json } from "./mask.ts";
 import { protocolAsks } from "./protocol.ts";
 import { systemAsks } from "./system.ts";
-import { changeTo, placeOf, secondMember, templates, type Variant, variantsOf, withVariant } from "./variants.ts";
+import {
+  changeTo,
+  placeOf,
+  secondMember,
+  templates,
+  type Variant,
+  variantsOf,
+  withVariant,
+} from "./variants.ts";
 
 export interface Ask {
   readonly id: string;
@@ -206,7 +214,8 @@ class Asks {
     const kept: Variant[] = [];
     const seen = new Map<string, number>();
     for (const variant of variantsOf(schema, object, [])) {
-      const seeded = variant.seed === undefined ? [] : [...fields(variant.seed.value, variant.seed.path)];
+      const seeded =
+        variant.seed === undefined ? [] : [...fields(variant.seed.value, variant.seed.path)];
       const fresh = [...fields(variant.value, variant.path), ...seeded]
         .map(([path, value]) => [path, value, placeOf(schema, path)] as const)
         .filter(([, , place]) => !told.has(place));
@@ -317,7 +326,8 @@ function* asTemplates(resource: Resource, smallest: Value, pods: readonly Value[
   const { restartPolicy } = valueAt(smallest, [...path, "spec"]) as Value;
   for (const { metadata, spec } of pods) {
     const { activeDeadlineSeconds: _, ...rest } = spec as Value;
-    const own = restartPolicy === undefined ? without(rest, "restartPolicy") : { ...rest, restartPolicy };
+    const own =
+      restartPolicy === undefined ? without(rest, "restartPolicy") : { ...rest, restartPolicy };
     const { name } = metadata as { readonly name: string };
     yield [name, changed(smallest, [...path, "spec"], own)] as const;
   }
@@ -348,7 +358,11 @@ function kindCorpus(file: string, folder: string): KindCorpus {
   for (const [own, object] of named) asks.creates(own, object);
   if (smallest !== undefined) {
     const [own, object] = smallest;
-    for (const [pod, whole] of asTemplates(resource, object, documentsOf("core-pod.yaml", folder))) {
+    for (const [pod, whole] of asTemplates(
+      resource,
+      object,
+      documentsOf("core-pod.yaml", folder),
+    )) {
       const dry = `${asks.collection}?dryRun=All`;
       asks.list.push(post(`${own} of ${pod}`, dry, whole, `${own} dry create`));
       for (const place of placesIn(resource.schema, [whole])) told.add(place);

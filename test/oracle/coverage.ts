@@ -36,11 +36,7 @@ export function* placesIn(schema: Schema, values: readonly Json[], path = ""): G
 }
 
 /** Types that contain themselves (JSONSchemaProps) are walked once. */
-function* allPlaces(
-  schema: Schema,
-  path: string,
-  above: readonly string[],
-): Generator<string> {
+function* allPlaces(schema: Schema, path: string, above: readonly string[]): Generator<string> {
   if (schema.type === "list") yield* allPlaces(schema.items, path, above);
   else if (schema.type === "map") yield* allPlaces(schema.values, path, above);
   else if (schema.type === "object" && !above.includes(schema.name)) {

@@ -25,6 +25,16 @@ const wordings: readonly {
     reason:
       "an object is shown as Go's internal struct, absent fields too; ours is shown as on the wire",
   },
+  {
+    of: /(Invalid value: )"\{(?:[^"\\]|\\.)*\}"(?=: (?:json|strict|unable|v1))/g,
+    instead: "$1OBJECT",
+    reason: "what a patch made of an object, in the order in which Go prints maps",
+  },
+  {
+    of: /(?<=of type (?:\[\]|map\[\S+?\])*)(?:v\d\w*|types|intstr|resource)\.[A-Z]\w*/g,
+    instead: "string",
+    reason: "Go's names of its types of texts and numbers; the wire knows the text or number",
+  },
 ];
 
 export const worded = (text: string): string =>

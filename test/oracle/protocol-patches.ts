@@ -33,7 +33,13 @@ const deployment = {
     template: {
       metadata: { labels: { app: "p" } },
       spec: {
-        containers: [web([{ name: "A", value: "1" }, { name: "B", value: "2" }]), { name: "side", image: "side:1" }],
+        containers: [
+          web([
+            { name: "A", value: "1" },
+            { name: "B", value: "2" },
+          ]),
+          { name: "side", image: "side:1" },
+        ],
         volumes: [{ name: "v", emptyDir: {} }],
         tolerations: [{ key: "a", operator: "Exists" }],
         nodeSelector: { a: "b" },
@@ -60,7 +66,11 @@ function json(): Ask[] {
     one("remove what is not there", { op: "remove", path: "/metadata/labels/none" }),
     one("remove from a list", { op: "remove", path: `${containers}/1` }),
     one("move", { op: "move", from: "/metadata/labels/a", path: "/metadata/labels/c" }),
-    one("move what is not there", { op: "move", from: "/metadata/none", path: "/metadata/labels/c" }),
+    one("move what is not there", {
+      op: "move",
+      from: "/metadata/none",
+      path: "/metadata/labels/c",
+    }),
     one("copy", { op: "copy", from: "/metadata/labels/a", path: "/metadata/labels/c" }),
     one("test", { op: "test", path: "/spec/replicas", value: 2 }),
     one("test that fails", { op: "test", path: "/spec/replicas", value: 9 }),
@@ -68,7 +78,11 @@ function json(): Ask[] {
     one("odd operation", { op: "odd", path: "/spec/replicas", value: 9 }),
     one("no operation", { path: "/spec/replicas", value: 9 }),
     one("no path", { op: "add", value: 9 }),
-    one("escaped", { op: "add", path: "/metadata/annotations", value: { "a/b~c": "d" } }, { op: "remove", path: "/metadata/annotations/a~1b~0c" }),
+    one(
+      "escaped",
+      { op: "add", path: "/metadata/annotations", value: { "a/b~c": "d" } },
+      { op: "remove", path: "/metadata/annotations/a~1b~0c" },
+    ),
     one("name", { op: "replace", path: "/metadata/name", value: "other" }),
     one("kind", { op: "replace", path: "/kind", value: "Pod" }),
     one("uid", { op: "replace", path: "/metadata/uid", value: "a" }),
@@ -78,7 +92,12 @@ function json(): Ask[] {
     one("invalid", { op: "replace", path: "/spec/replicas", value: -1 }),
     patch("an object", "json", at, { op: "add" }),
     patch("a text", "json", at, "a"),
-    patch("too many", "json", `${at}?dryRun=All`, Array.from({ length: 10_001 }, () => ({ op: "test", path: "/spec/replicas", value: 2 }))),
+    patch(
+      "too many",
+      "json",
+      `${at}?dryRun=All`,
+      Array.from({ length: 10_001 }, () => ({ op: "test", path: "/spec/replicas", value: 2 })),
+    ),
   ];
 }
 
@@ -101,7 +120,11 @@ function merges(): Ask[] {
     one("status", { status: { replicas: 7 } }),
     one("a text", "a"),
     one("a list as a patch", []),
-    patch("through status", "merge", `${at}/status?dryRun=All`, { status: { replicas: 7, observedGeneration: 1 }, spec: { replicas: 9 }, metadata: { labels: { s: "t" } } }),
+    patch("through status", "merge", `${at}/status?dryRun=All`, {
+      status: { replicas: 7, observedGeneration: 1 },
+      spec: { replicas: 9 },
+      metadata: { labels: { s: "t" } },
+    }),
   ];
 }
 
@@ -118,17 +141,47 @@ function strategics(): Ask[] {
     one("replace one", containers({ name: "web", image: "web:3", $patch: "replace" })),
     one("replace all", inSpec({ containers: [{ $patch: "replace" }, { name: "c", image: "c" }] })),
     one("odd directive", containers({ name: "web", $patch: "odd" })),
-    one("merge inside", containers({ name: "web", env: [{ name: "B", value: "3" }, { name: "C", value: "4" }] })),
-    one("order", inSpec({ "$setElementOrder/containers": [{ name: "side" }, { name: "web" }], containers: [{ name: "web", image: "w" }] })),
-    one("order without one", inSpec({ "$setElementOrder/containers": [{ name: "side" }], containers: [{ name: "web", image: "w" }] })),
+    one(
+      "merge inside",
+      containers({
+        name: "web",
+        env: [
+          { name: "B", value: "3" },
+          { name: "C", value: "4" },
+        ],
+      }),
+    ),
+    one(
+      "order",
+      inSpec({
+        "$setElementOrder/containers": [{ name: "side" }, { name: "web" }],
+        containers: [{ name: "web", image: "w" }],
+      }),
+    ),
+    one(
+      "order without one",
+      inSpec({
+        "$setElementOrder/containers": [{ name: "side" }],
+        containers: [{ name: "web", image: "w" }],
+      }),
+    ),
     one("replace a map", { metadata: { labels: { $patch: "replace", c: "3" } } }),
     one("delete a map", { metadata: { labels: { $patch: "delete" } } }),
-    one("delete of primitives", { metadata: { "$deleteFromPrimitiveList/finalizers": ["example.com/a"] } }),
+    one("delete of primitives", {
+      metadata: { "$deleteFromPrimitiveList/finalizers": ["example.com/a"] },
+    }),
     one("add to primitives", { metadata: { finalizers: ["example.com/b"] } }),
     one("retain keys", { spec: { strategy: { $retainKeys: ["type"], type: "Recreate" } } }),
     one("without retain keys", { spec: { strategy: { type: "Recreate" } } }),
-    one("retain keys that are not said", { spec: { strategy: { $retainKeys: ["rollingUpdate"], type: "Recreate" } } }),
-    one("a volume's source", inSpec({ volumes: [{ $retainKeys: ["name", "hostPath"], name: "v", hostPath: { path: "/a" } }] })),
+    one("retain keys that are not said", {
+      spec: { strategy: { $retainKeys: ["rollingUpdate"], type: "Recreate" } },
+    }),
+    one(
+      "a volume's source",
+      inSpec({
+        volumes: [{ $retainKeys: ["name", "hostPath"], name: "v", hostPath: { path: "/a" } }],
+      }),
+    ),
     one("an atomic list", inSpec({ tolerations: [{ key: "b", operator: "Exists" }] })),
     one("null of a list", inSpec({ volumes: null })),
     one("null of an item's field", containers({ name: "web", env: null })),
@@ -136,9 +189,15 @@ function strategics(): Ask[] {
     one("a list for a map", { metadata: { labels: [] } }),
     one("a text", "a"),
     one("duplicates", containers({ name: "c", image: "c" }, { name: "c", image: "d" })),
-    patch("ports by port", "strategic", `${services}/patched?dryRun=All`, { spec: { ports: [{ port: 81, name: "b", targetPort: 82 }] } }),
-    patch("ports changed", "strategic", `${services}/patched?dryRun=All`, { spec: { ports: [{ port: 80, targetPort: 82 }] } }),
-    patch("ports of another protocol", "strategic", `${services}/patched?dryRun=All`, { spec: { ports: [{ port: 80, name: "u", protocol: "UDP" }] } }),
+    patch("ports by port", "strategic", `${services}/patched?dryRun=All`, {
+      spec: { ports: [{ port: 81, name: "b", targetPort: 82 }] },
+    }),
+    patch("ports changed", "strategic", `${services}/patched?dryRun=All`, {
+      spec: { ports: [{ port: 80, targetPort: 82 }] },
+    }),
+    patch("ports of another protocol", "strategic", `${services}/patched?dryRun=All`, {
+      spec: { ports: [{ port: 80, name: "u", protocol: "UDP" }] },
+    }),
   ];
 }
 
@@ -162,20 +221,56 @@ function applies(): Ask[] {
     one("another manager, the same", "two", whole([web(env("A"))], {}, { l: "1" })),
     one("another manager, more", "two", whole([web(env("A", "C")), side], {}, { m: "2" })),
     one("a conflict", "two", whole([web(env("A"), { image: "web:2" })], { replicas: 3 })),
-    one("a conflict, dry and forced", "two", whole([web(env("A"), { image: "web:2" })], { replicas: 3 }), "&force=true&dryRun=All"),
-    one("forced", "two", whole([web(env("A"), { image: "web:2" })], { replicas: 3 }), "&force=true"),
+    one(
+      "a conflict, dry and forced",
+      "two",
+      whole([web(env("A"), { image: "web:2" })], { replicas: 3 }),
+      "&force=true&dryRun=All",
+    ),
+    one(
+      "forced",
+      "two",
+      whole([web(env("A"), { image: "web:2" })], { replicas: 3 }),
+      "&force=true",
+    ),
     one("gives up", "one", whole([{ name: "web", ports: [{ containerPort: 80, name: "http" }] }])),
     one("gives up everything", "two", { ...head, metadata }),
-    patch("an update takes over", "merge", `${deployments}/applied?fieldManager=three`, { spec: { replicas: 7 } }),
+    patch("an update takes over", "merge", `${deployments}/applied?fieldManager=three`, {
+      spec: { replicas: 7 },
+    }),
     one("a conflict with an update", "one", whole([web([])], { replicas: 8 })),
     one("no conflict with an equal update", "one", whole([web([])], { replicas: 7 })),
-    patch("the status", "apply", `${deployments}/applied/status?fieldManager=four`, { ...head, metadata, status: { replicas: 1, conditions: [{ type: "A", status: "True" }] } }),
-    patch("the status, more conditions", "apply", `${deployments}/applied/status?fieldManager=five`, { ...head, metadata, status: { conditions: [{ type: "B", status: "True" }] } }),
-    patch("the scale", "apply", `${deployments}/applied/scale?fieldManager=six&force=true`, { apiVersion: "autoscaling/v1", kind: "Scale", metadata, spec: { replicas: 9 } }),
-    patch("the scale, a conflict", "apply", `${deployments}/applied/scale?fieldManager=seven`, { apiVersion: "autoscaling/v1", kind: "Scale", metadata, spec: { replicas: 10 } }),
+    patch("the status", "apply", `${deployments}/applied/status?fieldManager=four`, {
+      ...head,
+      metadata,
+      status: { replicas: 1, conditions: [{ type: "A", status: "True" }] },
+    }),
+    patch(
+      "the status, more conditions",
+      "apply",
+      `${deployments}/applied/status?fieldManager=five`,
+      { ...head, metadata, status: { conditions: [{ type: "B", status: "True" }] } },
+    ),
+    patch("the scale", "apply", `${deployments}/applied/scale?fieldManager=six&force=true`, {
+      apiVersion: "autoscaling/v1",
+      kind: "Scale",
+      metadata,
+      spec: { replicas: 9 },
+    }),
+    patch("the scale, a conflict", "apply", `${deployments}/applied/scale?fieldManager=seven`, {
+      apiVersion: "autoscaling/v1",
+      kind: "Scale",
+      metadata,
+      spec: { replicas: 10 },
+    }),
     one("managed fields", "one", { ...head, metadata: { ...metadata, managedFields: [] } }),
     one("an unknown field", "one", { ...whole([web([])]), odd: 1 }),
-    one("an unknown field, ignored", "one", { ...whole([web([])]), odd: 1 }, "&fieldValidation=Ignore&dryRun=All"),
+    one(
+      "an unknown field, ignored",
+      "one",
+      { ...whole([web([])]), odd: 1 },
+      "&fieldValidation=Ignore&dryRun=All",
+    ),
     one("a wrong type", "one", whole([web([])], { replicas: "a" })),
     one("invalid", "one", whole([web([])], { replicas: -1 }), "&force=true"),
     one("duplicates", "one", whole([web(env("A", "A"))]), "&force=true"),
@@ -186,16 +281,32 @@ function applies(): Ask[] {
     one("no kind", "one", { apiVersion: "apps/v1", metadata }),
     one("another name", "one", { ...head, metadata: { name: "other" } }),
     one("no name", "one", { ...head, metadata: {} }),
-    one("an old version of it", "one", { ...head, metadata: { ...metadata, resourceVersion: "1" } }),
-    one("another uid", "one", { ...head, metadata: { ...metadata, uid: "00000000-0000-0000-0000-000000000000" } }),
+    one("an old version of it", "one", {
+      ...head,
+      metadata: { ...metadata, resourceVersion: "1" },
+    }),
+    one("another uid", "one", {
+      ...head,
+      metadata: { ...metadata, uid: "00000000-0000-0000-0000-000000000000" },
+    }),
     one("a manager with a long name", "a".repeat(129), { ...head, metadata }),
     one("not an object", "one", []),
-    { ...one("YAML", "one", {}), body: "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: applied\n  annotations: {a: b}\n" },
+    {
+      ...one("YAML", "one", {}),
+      body: "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: applied\n  annotations: {a: b}\n",
+    },
     { ...one("bad YAML", "one", {}), body: "a: b: c" },
-    { ...one("doubled keys", "one", {}), body: "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: applied\n  name: applied\n" },
+    {
+      ...one("doubled keys", "one", {}),
+      body: "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: applied\n  name: applied\n",
+    },
     { id: "applied at the end", method: "GET", path: `${deployments}/applied` },
-    patch("managed fields taken", "merge", `${deployments}/applied`, { metadata: { managedFields: [{}] } }),
-    patch("managed fields wrong", "merge", `${deployments}/applied`, { metadata: { managedFields: [{ operation: "Odd" }] } }),
+    patch("managed fields taken", "merge", `${deployments}/applied`, {
+      metadata: { managedFields: [{}] },
+    }),
+    patch("managed fields wrong", "merge", `${deployments}/applied`, {
+      metadata: { managedFields: [{ operation: "Odd" }] },
+    }),
     { id: "delete applied", method: "DELETE", path: `${deployments}/applied` },
   ];
 }

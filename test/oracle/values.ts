@@ -13,7 +13,8 @@ const sources =
 const members: Readonly<Record<string, string>> = {
   PersistentVolumeSpec: sources,
   Volume: `${sources} emptyDir gitRepo secret configMap downwardAPI projected persistentVolumeClaim ephemeral image`,
-  VolumeProjection: "secret downwardAPI configMap serviceAccountToken clusterTrustBundle podCertificate",
+  VolumeProjection:
+    "secret downwardAPI configMap serviceAccountToken clusterTrustBundle podCertificate",
   Probe: "exec httpGet tcpSocket grpc",
   LifecycleHandler: "exec httpGet tcpSocket sleep",
   EnvVarSource: "fieldRef resourceFieldRef configMapKeyRef secretKeyRef fileKeyRef",
@@ -135,8 +136,7 @@ const values: Readonly<Record<string, Json>> = {
   "ISCSIVolumeSource.portals": ["192.0.2.2:3260"],
   "ISCSIPersistentVolumeSource.portals": ["192.0.2.2:3260"],
   "QuobyteVolumeSource.registry": "a.example.com:7861",
-  "AzureDiskVolumeSource.diskURI":
-    "https://a.blob.core.windows.net/a/a.vhd",
+  "AzureDiskVolumeSource.diskURI": "https://a.blob.core.windows.net/a/a.vhd",
   "AzureDiskVolumeSource.kind": "Dedicated",
   "AzureDiskVolumeSource.cachingMode": "ReadOnly",
   "FlexVolumeSource.driver": "example.com/a",
@@ -315,7 +315,10 @@ export function goodValues(
   above: readonly string[] = [],
 ): readonly Json[] {
   const own = values[`${owner}.${field}`];
-  if (own !== undefined && (fits(own, schema) || schema.type === "object" || typeof own !== "object"))
+  if (
+    own !== undefined &&
+    (fits(own, schema) || schema.type === "object" || typeof own !== "object")
+  )
     return schema.type === "list" && !Array.isArray(own) ? [[own]] : [own];
   const named = values[field];
   if (named !== undefined && fits(named, schema)) return [named];

@@ -72,7 +72,10 @@ export const withVariant = (object: Json, { path, value, without, seed }: Varian
   );
 
 /** The same for an object that is there, with the wrong value in place of the good. */
-export function changeTo({ path, value, without, seed }: Variant, held: Json | undefined = value): Delta {
+export function changeTo(
+  { path, value, without, seed }: Variant,
+  held: Json | undefined = value,
+): Delta {
   const first = seed === undefined ? [] : [[pointerOf(seed.path), seed.value] as const];
   const own = held === undefined ? [] : [[pointerOf(path), held] as const];
   return [...first, ...own, ...without.map((one) => [pointerOf(one)] as const)];

@@ -31,12 +31,11 @@ try {
   const kinds = corpus("test/oracle/corpus");
   const requests = join(folder, "requests");
   const answers = join(folder, "answers");
-  const asks = kinds.flatMap((kind) =>
-    kind.asks.map((ask) => inKind(kind.name, ask)),
-  );
+  const asks = kinds.flatMap((kind) => kind.asks.map((ask) => inKind(kind.name, ask)));
   writeFileSync(requests, asks.map((ask) => JSON.stringify(ask)).join("\n"));
-  const program = join(".cache", "oracle", version);
-  mkdirSync(join(".cache", "oracle"), { recursive: true });
+  // Its name is the field manager of what the original writes by itself.
+  const program = join(".cache", "oracle", version.slice(1), "kube-apiserver");
+  mkdirSync(join(program, ".."), { recursive: true });
   execFileSync("go", ["build", "-o", join(process.cwd(), program), "."], {
     cwd: "tools/oracle",
     stdio: "inherit",

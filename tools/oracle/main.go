@@ -86,13 +86,16 @@ func write(path string, content []byte) string {
 	return path
 }
 
-func startAPIServer(folder, etcd string, more []string) *url.URL {
+func serviceAccountKey(folder string) string {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		log.Fatal(err)
 	}
 	private := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	keyFile := write(filepath.Join(folder, "sa.key"), private)
+	return write(filepath.Join(folder, "sa.key"), private)
+}
+
+func startAPIServer(folder, etcd, keyFile string, more []string) *url.URL {
 	tokens := write(filepath.Join(folder, "tokens.csv"), []byte(token+",admin,admin,\"system:masters\"\n"))
 	port := freePort()
 	command := app.NewAPIServerCommand()
@@ -164,9 +167,27 @@ func (c *client) untilReady() {
 	log.Fatal("the API server did not become ready within two minutes")
 }
 
+// Prints where the server is and what its controllers need, one JSON object.
+func serveUntilClosed(folder, keyFile string, base *url.URL) {
+	where, err := json.Marshal(map[string]string{
+		"url": base.String(), "token": token, "keyFile": keyFile,
+		"caFile": filepath.Join(folder, "certs", "apiserver.crt"),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(where))
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		log.Fatal(err)
+	}
+	os.RemoveAll(folder)
+	os.Exit(0)
+}
+
 func main() {
 	requests := flag.String("requests", "-", "file of requests, one a line")
 	answers := flag.String("answers", "-", "file for the answers, one a line")
+	serve := flag.Bool("serve", false, "no requests: say where the server is, and run until the input ends")
 	flag.Parse()
 	folder, err := os.MkdirTemp("", "oracle-")
 	if err != nil {
@@ -184,12 +205,17 @@ func main() {
 			log.Fatal(err)
 		}
 	}
-	base := startAPIServer(folder, startEtcd(folder), flag.Args())
+	keyFile := serviceAccountKey(folder)
+	base := startAPIServer(folder, startEtcd(folder), keyFile, flag.Args())
 	asking := &client{base, &http.Client{
 		Timeout:   time.Minute,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 	}}
 	asking.untilReady()
+	if *serve {
+		serveUntilClosed(folder, keyFile, base)
+		return
+	}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 16<<20)
 	writer := bufio.NewWriter(out)

@@ -5,7 +5,7 @@
 import type { User } from "#api/request.ts";
 import type { Resource, StrategyContext } from "#api/resource.ts";
 import { cloneJson, DecodeError } from "#machinery/decode.ts";
-import type { FieldError } from "#machinery/field-error.ts";
+import { type FieldError, inOrder } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { validateObjectMeta, validateObjectMetaUpdate } from "#machinery/meta-validation.ts";
 import type { HistogramSeries } from "#machinery/metrics.ts";
@@ -62,6 +62,8 @@ export interface RegistryParts {
 /** Who writes, how. `served` is the version in which the request speaks. */
 export interface WriteScope {
   readonly user: User;
+  /** As it was authorized. */
+  readonly verb?: string;
   readonly namespace: string;
   readonly subresource: string;
   readonly dryRun: boolean;
@@ -194,7 +196,7 @@ export class Registry {
   }
 
   refuseIf(errors: readonly FieldError[], name: string): void {
-    if (errors.length > 0) throw invalidObject(this.resource, name, errors);
+    if (errors.length > 0) throw invalidObject(this.resource, name, inOrder(errors));
   }
 
   #exists(name: string, generateBase = "", current?: KeyValue): StatusError {
@@ -222,7 +224,7 @@ export class Registry {
     oldObject: ApiObject | undefined,
   ): AdmissionRequest {
     const { group, version, kind, plural } = scope.served;
-    const { subresource, namespace, user, dryRun, warnings } = scope;
+    const { subresource, namespace, user, verb, dryRun, warnings } = scope;
     return {
       operation,
       group,
@@ -236,6 +238,7 @@ export class Registry {
       object,
       oldObject,
       user,
+      ...(verb === undefined ? {} : { verb }),
       dryRun,
       warnings,
     };

@@ -125,6 +125,9 @@ async function setPods(
   return statuses;
 }
 
+/** As the server draws them; a StatefulSet's Pods have ordinals instead. */
+const drawnName = /^[bcdfghjklmnpqrstvwxz2456789]{5}$/;
+
 /** Names that a controller or the server drew, and what it called the state of a template. */
 class Names {
   readonly #hashes = new Map<string, string>();
@@ -150,7 +153,8 @@ class Names {
     const drawn = objects.flatMap((one) => {
       const prefix = textAt(one, "metadata", "generateName");
       const name = textAt(one, "metadata", "name");
-      return prefix === "" || !name.startsWith(prefix) ? [] : [[name, `${prefix}DRAWN`] as const];
+      const isDrawn = prefix !== "" && drawnName.test(name.slice(prefix.length));
+      return isDrawn && name.startsWith(prefix) ? [[name, `${prefix}DRAWN`] as const] : [];
     });
     this.#drawn = [...new Map([...this.#drawn, ...drawn])];
   }

@@ -1,3 +1,4 @@
+// Upstream's controller manager, as it is, built from the same module as the API server.
 package main
 
 import (

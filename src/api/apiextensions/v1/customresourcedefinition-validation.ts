@@ -154,6 +154,36 @@ function oneOf(path: string, value: string, known: readonly string[]): FieldErro
   return known.includes(value) ? [] : [notSupported(path, value, known)];
 }
 
+/** Upstream: what all versions have alike is judged once, under its name of the version before the first. */
+const sharedNames = {
+  schema: "validation",
+  subresources: "subresources",
+  additionalPrinterColumns: "additionalPrinterColumns",
+  selectableFields: "selectableFields",
+} as const;
+
+function sharedPaths(versions: readonly CustomResourceDefinitionVersion[]): ReadonlySet<string> {
+  const [first] = versions;
+  const names = Object.keys(sharedNames) as (keyof typeof sharedNames)[];
+  return new Set(
+    names.filter((name) => versions.every((one) => equalObjects(one[name], first?.[name]))),
+  );
+}
+
+function underShared(
+  error: FieldError,
+  path: string,
+  shared: ReadonlySet<string>,
+  index: number,
+): FieldError[] {
+  if (!error.path.startsWith(`${path}.`)) return [error];
+  const rest = error.path.slice(path.length + 1);
+  const name = Object.keys(sharedNames).find((one) => new RegExp(`^${one}(\\W|$)`).test(rest));
+  if (name === undefined || !shared.has(name)) return [error];
+  const top = sharedNames[name as keyof typeof sharedNames];
+  return index > 0 ? [] : [{ ...error, path: `spec.${top}${rest.slice(name.length)}` }];
+}
+
 function validateSpec(
   spec: CustomResourceDefinitionSpec,
   old: CustomResourceDefinitionSpec | undefined,
@@ -162,15 +192,20 @@ function validateSpec(
     ...validateGroup(spec.group),
     ...oneOf("spec.scope", spec.scope, ["Cluster", "Namespaced"]),
   ];
+  const shared = sharedPaths(spec.versions ?? []);
+  const versionErrors: FieldError[] = [];
   for (const [index, version] of (spec.versions ?? []).entries()) {
     const path = `spec.versions[${index}]`;
+    const errors: FieldError[] = [];
     if (version.schema?.openAPIV3Schema === undefined)
       errors.push(required(`${path}.schema.openAPIV3Schema`));
     const problems = isDns1035Label(version.name);
     if (problems.length > 0) errors.push(invalid(`${path}.name`, version.name, problems.join(",")));
     const before = old?.versions.find(({ name }) => name === version.name);
     errors.push(...validateVersion(version, before, path));
+    versionErrors.push(...errors.map((one) => underShared(one, path, shared, index)).flat());
   }
+  errors.push(...versionErrors);
   const names = new Set((spec.versions ?? []).map(({ name }) => name));
   if (names.size < (spec.versions ?? []).length)
     errors.push(invalid("spec.versions", spec.versions, "must contain unique version names"));

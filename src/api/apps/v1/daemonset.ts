@@ -41,7 +41,8 @@ export const templateGenerationOf = ({ metadata }: DaemonSet): number => {
   return /^[+-]?\d{1,15}$/.test(text) ? Number(text) : 0;
 };
 
-function setDaemonSetDefaults({ spec }: DaemonSet): void {
+function setDaemonSetDefaults({ metadata, spec }: DaemonSet): void {
+  metadata.annotations = { [templateGenerationAnnotation]: "0", ...metadata.annotations };
   const { updateStrategy } = spec;
   updateStrategy.type ||= "RollingUpdate";
   if (updateStrategy.type === "RollingUpdate") {

@@ -49,7 +49,8 @@ function setJobDefaults({ metadata, spec }: Job): void {
     spec.backoffLimitPerIndex === undefined ? backoffLimitDefault : noBackoffLimit;
   const { labels } = spec.template.metadata ?? {};
   if (labels !== undefined && Object.keys(metadata.labels ?? {}).length === 0) {
-    metadata.labels = { ...labels };
+    // Upstream: the same map, so that what is generated for the template stands in both.
+    metadata.labels = labels;
   }
   spec.completionMode ??= "NonIndexed";
   spec.suspend ??= false;
@@ -64,13 +65,16 @@ function generateSelector({ metadata, spec }: Job): void {
   if (spec.manualSelector === true) return;
   const { name = "", uid = "" } = metadata;
   spec.template.metadata ??= {};
+  const { labels } = spec.template.metadata;
+  const isShared = labels !== undefined && labels === metadata.labels;
   spec.template.metadata.labels = {
     [legacyJobNameLabel]: name,
     [jobNameLabel]: name,
     [legacyControllerUidLabel]: uid,
     [controllerUidLabel]: uid,
-    ...spec.template.metadata.labels,
+    ...labels,
   };
+  if (isShared) metadata.labels = { ...spec.template.metadata.labels };
   const matchLabels = { [controllerUidLabel]: uid, ...spec.selector?.matchLabels };
   spec.selector = { ...spec.selector, matchLabels };
 }
