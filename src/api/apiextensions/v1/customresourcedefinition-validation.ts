@@ -162,26 +162,16 @@ const sharedNames = {
   selectableFields: "selectableFields",
 } as const;
 
-function sharedPaths(versions: readonly CustomResourceDefinitionVersion[]): ReadonlySet<string> {
+type SharedName = keyof typeof sharedNames;
+
+function sharedPaths(
+  versions: readonly CustomResourceDefinitionVersion[],
+): ReadonlySet<SharedName> {
   const [first] = versions;
-  const names = Object.keys(sharedNames) as (keyof typeof sharedNames)[];
+  const names = Object.keys(sharedNames) as SharedName[];
   return new Set(
     names.filter((name) => versions.every((one) => equalObjects(one[name], first?.[name]))),
   );
-}
-
-function underShared(
-  error: FieldError,
-  path: string,
-  shared: ReadonlySet<string>,
-  index: number,
-): FieldError[] {
-  if (!error.path.startsWith(`${path}.`)) return [error];
-  const rest = error.path.slice(path.length + 1);
-  const name = Object.keys(sharedNames).find((one) => new RegExp(`^${one}(\\W|$)`).test(rest));
-  if (name === undefined || !shared.has(name)) return [error];
-  const top = sharedNames[name as keyof typeof sharedNames];
-  return index > 0 ? [] : [{ ...error, path: `spec.${top}${rest.slice(name.length)}` }];
 }
 
 function validateSpec(
@@ -193,19 +183,19 @@ function validateSpec(
     ...oneOf("spec.scope", spec.scope, ["Cluster", "Namespaced"]),
   ];
   const shared = sharedPaths(spec.versions ?? []);
-  const versionErrors: FieldError[] = [];
   for (const [index, version] of (spec.versions ?? []).entries()) {
     const path = `spec.versions[${index}]`;
-    const errors: FieldError[] = [];
     if (version.schema?.openAPIV3Schema === undefined)
       errors.push(required(`${path}.schema.openAPIV3Schema`));
     const problems = isDns1035Label(version.name);
     if (problems.length > 0) errors.push(invalid(`${path}.name`, version.name, problems.join(",")));
     const before = old?.versions.find(({ name }) => name === version.name);
-    errors.push(...validateVersion(version, before, path));
-    versionErrors.push(...errors.map((one) => underShared(one, path, shared, index)).flat());
+    errors.push(...validateDeprecation(version, path));
+    const at = (name: SharedName): string =>
+      shared.has(name) ? `spec.${sharedNames[name]}` : `${path}.${name}`;
+    const judged = (name: SharedName): boolean => index === 0 || !shared.has(name);
+    errors.push(...validateVersion(version, before, at, judged));
   }
-  errors.push(...versionErrors);
   const names = new Set((spec.versions ?? []).map(({ name }) => name));
   if (names.size < (spec.versions ?? []).length)
     errors.push(invalid("spec.versions", spec.versions, "must contain unique version names"));
@@ -258,18 +248,22 @@ const isPrintable = (char: string): boolean => /[\p{L}\p{M}\p{N}\p{P}\p{S} ]/u.t
 function validateVersion(
   version: CustomResourceDefinitionVersion,
   old: CustomResourceDefinitionVersion | undefined,
-  path: string,
+  at: (name: SharedName) => string,
+  judged: (name: SharedName) => boolean,
 ): FieldError[] {
-  const errors = validateDeprecation(version, path);
+  const errors: FieldError[] = [];
   const props = version.schema?.openAPIV3Schema;
   const hasStatus = version.subresources?.status !== undefined;
-  if (props !== undefined)
-    errors.push(...validateSchema(props, `${path}.schema.openAPIV3Schema`, hasStatus));
-  errors.push(...validateSubresources(version.subresources, `${path}.subresources`));
-  for (const [index, column] of (version.additionalPrinterColumns ?? []).entries())
-    errors.push(...validateColumn(column, `${path}.additionalPrinterColumns[${index}]`));
+  if (props !== undefined && judged("schema"))
+    errors.push(...validateSchema(props, `${at("schema")}.openAPIV3Schema`, hasStatus));
+  if (judged("subresources"))
+    errors.push(...validateSubresources(version.subresources, at("subresources")));
+  const columns = judged("additionalPrinterColumns") ? version.additionalPrinterColumns : [];
+  for (const [index, column] of (columns ?? []).entries())
+    errors.push(...validateColumn(column, `${at("additionalPrinterColumns")}[${index}]`));
+  if (!judged("selectableFields")) return errors;
   const unchanged = equalObjects(version.selectableFields, old?.selectableFields);
-  return [...errors, ...validateSelectable(version, props, unchanged, `${path}.selectableFields`)];
+  return [...errors, ...validateSelectable(version, props, unchanged, at("selectableFields"))];
 }
 
 function validateDeprecation(version: CustomResourceDefinitionVersion, path: string) {
