@@ -45,5 +45,6 @@ const reference = /\{\{([^{}#]*)#([^{}]*)\}\}/g;
 export const referred = (text: string, answers: ReadonlyMap<string, string>): string =>
   text.replace(reference, (_, id: string, pointer: string) => {
     const body = JSON.parse(answers.get(id) ?? "null") as Json;
-    return String(valueAt(body, pathOf(pointer)) ?? "");
+    const found = valueAt(body, pathOf(pointer));
+    return typeof found === "string" || typeof found === "number" ? String(found) : "";
   });

@@ -70,7 +70,7 @@ function lists(): Ask[] {
   }
   const token = (id: string): string => `continue={{list ${id}#/metadata/continue}}`;
   list("further", `limit=1&${token("at none  limit=1")}`);
-  list("the rest", `${token("further")}`);
+  list("the rest", token("further"));
   list("further of the start", `limit=1&${token("at start Exact limit=1")}`);
   list("further with a version", `limit=1&${token("further")}&resourceVersion=${end}`);
   list("further with a match", `limit=1&${token("further")}&resourceVersionMatch=Exact`);

@@ -115,6 +115,6 @@ try {
   const lines = sequences.flatMap(({ name }) => kept.get(name) ?? []);
   writeFileSync(golden, `${lines.join("\n")}\n`);
 } finally {
-  for (const child of programs.reverse()) child.kill();
+  for (const child of programs.toReversed()) child.kill();
   rmSync(folder, { recursive: true, force: true });
 }

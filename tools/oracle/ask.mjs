@@ -13,12 +13,13 @@ const folder = mkdtempSync(join(tmpdir(), "wherry-oracle-"));
 const golden = "test/oracle/golden";
 
 /** Ids are unique among a kind's requests: so are the ids that these speak of. */
-function inKind(kind, { like: _, ...ask }) {
+function inKind(kind, ask) {
   const refer = (text) => text?.replaceAll("{{", `{{${kind}: `);
   const from = ask.from === undefined ? {} : { from: `${kind}: ${ask.from}` };
   return {
     ...ask,
     ...from,
+    like: undefined,
     id: `${kind}: ${ask.id}`,
     path: refer(ask.path),
     body: refer(ask.body),
