@@ -387,7 +387,7 @@ class NodeKubelet implements Kubelet {
       config: this.#config,
       places: this.#places,
       events,
-      images: new ImageGarbage(runtime, clock, events),
+      images: new ImageGarbage(runtime, clock, events, () => this.#node.volumes.imageReferences()),
       workers: () => [...this.#workers.values()],
     });
   }
