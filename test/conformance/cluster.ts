@@ -34,8 +34,13 @@ export async function startCluster(
 export async function serveImages(archives: readonly string[]): Promise<Registry> {
   const address = "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}";
   const host = await must(toolProgram("kubectl"), [
-    ...["--kubeconfig", kubeconfig, "get", "nodes", "--sort-by=.metadata.creationTimestamp"],
-    ...["-o", address],
+    "--kubeconfig",
+    kubeconfig,
+    "get",
+    "nodes",
+    "--sort-by=.metadata.creationTimestamp",
+    "-o",
+    address,
   ]);
   const registry = await startRegistry({ archives, host });
   const folder = join(clusterFolder, "data", "certs.d", "registry.k8s.io");

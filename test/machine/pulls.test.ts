@@ -76,9 +76,8 @@ describeWith(["root", "containerd", "runc", "cni", "nft", "busybox"], "pulls", (
     await cluster.apply(pod("tagged", "open.example/team/tools:2"));
     await ready("tagged");
     expect(open1.asked[0]).toBe("HEAD /v2/team/tools/manifests/2?ns=open.example");
-    const id = await cluster.ok(
-      ...["get", "pod", "tagged", "-o", "jsonpath={.status.containerStatuses[0].imageID}"],
-    );
+    const path = "jsonpath={.status.containerStatuses[0].imageID}";
+    const id = await cluster.ok("get", "pod", "tagged", "-o", path);
     expect(id).toMatch(/^open\.example\/team\/tools@sha256:[0-9a-f]{64}$/);
     await cluster.apply(pod("by-digest", id));
     await ready("by-digest");
@@ -96,10 +95,9 @@ describeWith(["root", "containerd", "runc", "cni", "nft", "busybox"], "pulls", (
     await waiting("refused", "ErrImagePull|ImagePullBackOff");
     expect(await cluster.ok("events", "--for", "pod/refused")).toMatch(/401 Unauthorized|authoriz/);
     const { username, password } = login;
-    await cluster.ok(
-      ...["create", "secret", "docker-registry", "robot", "--docker-server=closed.example"],
-      ...[`--docker-username=${username}`, `--docker-password=${password}`],
-    );
+    const user = [`--docker-username=${username}`, `--docker-password=${password}`];
+    const server = "--docker-server=closed.example";
+    await cluster.ok("create", "secret", "docker-registry", "robot", server, ...user);
     await cluster.apply(
       pod("allowed", "closed.example/tools:3", "imagePullSecrets: [{ name: robot }]"),
     );
