@@ -389,7 +389,7 @@ class NodeKubelet implements Kubelet {
       config: this.#config,
       places: this.#places,
       events,
-      images: new ImageGarbage(runtime, clock, events),
+      images: new ImageGarbage(runtime, clock, events, () => this.#node.volumes.imageReferences()),
       mounted: (uid) => this.#node.volumes.mounted(uid),
       workers: () => [...this.#workers.values()],
     });
