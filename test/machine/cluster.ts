@@ -93,17 +93,25 @@ export class TestCluster {
     expect(code, stderr).toBe(0);
     return stdout;
   }
+  /** Of all pods there are. */
+  async podUids(): Promise<readonly string[]> {
+    const path = "jsonpath={.items[*].metadata.uid}";
+    return (await this.ok("get", "pods", "-A", "-o", path)).split(" ").filter(Boolean);
+  }
   background(...args: string[]): Running {
     const all = ["--kubeconfig", this.kubeconfig, ...args];
     return new Running(kubectlProgram(), all, this.kubectlEnvironment);
   }
-  /** Follows a watch of one object's JSONPath until it prints a value that is wanted. */
+  /**
+   * Follows a watch of one object's JSONPath until it prints a value that is wanted. A list of one: `kubectl get NAME -w` leaves out the
+   * first event of its watch, and with it what changed since it got the object.
+   */
   async until(what: string, path: string, wanted: RegExp, ...more: string[]): Promise<string> {
     const [kind = "", name = ""] = what.split("/");
     const watch = this.background(
       "get",
       kind,
-      name,
+      `--field-selector=metadata.name=${name}`,
       ...more,
       "-w",
       "-o",
