@@ -135,7 +135,10 @@ function applyConfiguration(value: Value, object: ApiObject, changes: ObjectChan
 
 function operationOf(value: Value): JsonObject {
   if (!(value instanceof MapValue)) throw new CelError("no such overload");
-  const text = (name: string): string => String(value.get(name) ?? "");
+  const text = (name: string): string => {
+    const found = value.get(name);
+    return typeof found === "string" ? found : "";
+  };
   const from = text("from");
   const given = value.get("value");
   return {

@@ -40,7 +40,9 @@ interface NamedHook {
 
 /** The webhooks of all configurations of a kind, in the order of the configurations' names. */
 function* allHooks(plural: string, reader: Reader): Generator<NamedHook> {
-  for (const object of [...reader.list({ group, plural })]) {
+  // What comes or goes while webhooks are asked does not concern this write.
+  const objects = [...reader.list({ group, plural })];
+  for (const object of objects) {
     const { webhooks } = object as MutatingWebhookConfiguration & ValidatingWebhookConfiguration;
     for (const hook of webhooks ?? [])
       yield { key: `${object.metadata.name ?? ""}/${hook.name}`, hook };
