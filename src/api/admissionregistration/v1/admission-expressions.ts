@@ -87,17 +87,20 @@ export interface Scope {
   readonly variables?: ReadonlyMap<string, Type>;
   /** What mutates may make Object{…} and JSONPatch{…}. */
   readonly patches?: boolean;
+  /** What is known of the kinds at hand; at run time everything may come. */
+  readonly types?: { readonly object: Type; readonly params?: Type };
 }
 
 export function admissionEnvironment(scope: Scope): Environment {
-  const { variables } = scope;
+  const { variables, types } = scope;
+  const object = types?.object ?? dynType;
   const declared: [string, Type][] = [
-    ["object", dynType],
-    ["oldObject", dynType],
+    ["object", object],
+    ["oldObject", object],
     ["request", requestType],
     ["namespaceObject", namespaceType],
   ];
-  if (scope.params) declared.push(["params", dynType]);
+  if (scope.params) declared.push(["params", types?.params ?? dynType]);
   if (scope.authorizer)
     declared.push(
       ["authorizer", authorizerType],
