@@ -18,12 +18,14 @@ export class Asked {
 
   /** A round begins: what other plugins did to the object meanwhile counts as a change. */
   begin(object: ApiObject | undefined): void {
-    if (this.#rounds.isSecond && object !== undefined && !equalObjects(this.#left, object))
-      this.#require();
+    if (!this.#rounds.isSecond || this.#before.size === 0 || object === undefined) return;
+    if (!equalObjects(this.#left, object)) this.#require();
   }
 
+  /** What it left is kept only where somebody may be asked again because of it. */
   end(object: ApiObject | undefined): void {
-    this.#left = object === undefined ? undefined : cloneJson(object);
+    const isNeeded = this.#before.size > 0 && object !== undefined;
+    this.#left = isNeeded ? cloneJson(object) : undefined;
   }
 
   /** Whether it has its turn in this round. */
