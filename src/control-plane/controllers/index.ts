@@ -23,6 +23,7 @@ import { endpointSliceController } from "./endpointslice.ts";
 import { endpointSliceMirroringController } from "./endpointslice-mirroring.ts";
 import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
+import { ingressServiceController } from "./ingress-service.ts";
 import { ingressStatusController } from "./ingress-status.ts";
 import { jobController } from "./job.ts";
 import { namespaceController } from "./namespace.ts";
@@ -76,6 +77,7 @@ export const controllers: readonly Controller[] = [
   endpointSliceMirroringController,
   endpointsController,
   serviceLoadBalancerController,
+  ingressServiceController,
   ingressStatusController,
   persistentVolumeClaimBinder,
   persistentVolumeBinder,
