@@ -117,7 +117,7 @@ function checkConfig(config: JsonObject, context: ApplyContext): void {
   const meta = metaOf(config);
   const name = `${meta?.namespace ?? ""}/${meta?.name ?? ""}; ${context.apiVersion}, Kind=${context.kind}`;
   const message = `failed to create typed patch object (${name}): ${typedMessage(problems)}`;
-  throw new StatusError(500, "InternalError", message);
+  throw new StatusError(500, "", message);
 }
 
 /**
