@@ -14,8 +14,6 @@ const later = "not built yet";
 const notServed: Readonly<Record<string, string>> = {
   "autoscaling/v1/horizontalpodautoscalers": later,
   "autoscaling/v2/horizontalpodautoscalers": later,
-  "admissionregistration.k8s.io/v1/mutatingadmissionpolicies": later,
-  "admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings": later,
 };
 
 interface Discovered {
