@@ -13,8 +13,6 @@ import { bindingFacts, offeredFacts } from "#control-plane/apiserver/routes.ts";
 const later = "not built yet";
 const devices = "nodes of ours have no drivers of devices";
 const notServed: Readonly<Record<string, string>> = {
-  "autoscaling/v1/horizontalpodautoscalers": later,
-  "autoscaling/v2/horizontalpodautoscalers": later,
   "admissionregistration.k8s.io/v1/mutatingadmissionpolicies": later,
   "admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings": later,
   "resource.k8s.io/v1/deviceclasses": devices,

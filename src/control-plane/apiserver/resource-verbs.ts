@@ -149,13 +149,14 @@ function readObject(
   namespace: string,
 ): { readonly object: ApiObject; readonly reset: boolean } {
   const { resource } = served;
-  const { object, value } = readBodyAndValue(
+  const { object: said, value } = readBodyAndValue(
     context.request,
     expectedOf(resource),
     options.fieldValidation,
     context.warnings,
   );
-  applyDefaults(resource, object);
+  applyDefaults(resource, said);
+  const object = served.heard(said);
   ensureNamespace(object.metadata, namespace);
   return { object, reset: resetsManagers(value) };
 }
