@@ -1,9 +1,14 @@
-/** Builds dist/: the `wherry` program and the threads that it starts. Runs in `prepare`, so it is quick and needs nothing but esbuild. */
+/**
+ * Builds dist/: the `wherry` program and the threads that it starts. Runs in `prepare`, so it is quick and needs nothing but esbuild.
+ * Earlier builds' parts stay, for a cluster that runs from them loads some only when it needs them; a package has those of its build alone.
+ */
 import { existsSync } from "node:fs";
-import { chmod } from "node:fs/promises";
+import { chmod, rm } from "node:fs/promises";
 import { build } from "esbuild";
 
 if (existsSync("src/main/wherry.ts")) {
+  if (["pack", "publish"].includes(process.env.npm_command ?? ""))
+    await rm("dist", { recursive: true, force: true });
   await build({
     entryPoints: {
       wherry: "src/main/wherry.ts",

@@ -127,6 +127,9 @@ function refused(response: ApiResponse): StatusError {
   }
   const text =
     content.type === "bytes" ? new TextDecoder().decode(content.bytes) : "the answer has no Status";
+  // Upstream: where a server knows no such path it answers a page.
+  if (response.status === 404)
+    return new StatusError(404, "NotFound", "the server could not find the requested resource");
   return new StatusError(response.status, "", text);
 }
 

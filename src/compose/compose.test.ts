@@ -204,6 +204,27 @@ services:
   ).toHaveLength(1);
 });
 
+test("a build takes its Dockerfile, stage and arguments along", () => {
+  const { builds, notes } = convert(`services:
+  web:
+    build:
+      context: ./web
+      dockerfile: docker/Release
+      target: release
+      args: { VERSION: 3, EMPTY: "" }
+`);
+  expect(notes).toEqual([]);
+  expect(builds[0]).toMatchObject({
+    context: "/shop/web",
+    dockerfile: "/shop/web/docker/Release",
+    target: "release",
+    args: [
+      ["VERSION", "3"],
+      ["EMPTY", ""],
+    ],
+  });
+});
+
 test("what has no counterpart is named with its line", () => {
   const { notes } = convert(`services:
   web:
@@ -214,13 +235,13 @@ test("what has no counterpart is named with its line", () => {
       - "127.0.0.1:80:80"
     build:
       context: .
-      dockerfile: Other
+      dockerfile_inline: FROM x
     environment:
       V: $UNSET
 `);
   expect(notes.map((note) => note.split(": ").slice(0, 2).join(": "))).toEqual([
     "compose.yaml:12: services.web.environment.V",
-    "compose.yaml:10: services.web.build.dockerfile",
+    "compose.yaml:10: services.web.build.dockerfile_inline",
     "compose.yaml:6: services.web.ports",
     "compose.yaml:4: services.web.logging",
     "compose.yaml:5: services.web.blkio_config",

@@ -20,6 +20,11 @@ export interface ImageToBuild {
   readonly image: string;
   /** Absolute. */
   readonly context: string;
+  /** Absolute; undefined: the one in the context, if there is one. */
+  readonly dockerfile?: string;
+  readonly target?: string;
+  /** A value of undefined: the environment's, if it has one. */
+  readonly args?: readonly (readonly [name: string, value: string | undefined])[];
 }
 
 export const managedBy = "wherry-compose";

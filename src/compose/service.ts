@@ -188,24 +188,34 @@ function buildOf(
     };
   const build = section.section("build");
   const where = build.text("context") ?? ".";
-  for (const key of [
-    "dockerfile",
-    "dockerfile_inline",
-    "args",
-    "target",
-    "additional_contexts",
-    "cache_from",
-    "secrets",
-    "ssh",
-  ]) {
-    build.leaveOut(
-      key,
-      "wherry image build packs a Node application and reads no Dockerfile; build other images elsewhere (docker build, docker save) and load them with wherry image load",
-    );
+  const dockerfile = build.text("dockerfile");
+  const target = build.text("target");
+  const args = build.pairs("args");
+  for (const key of ["dockerfile_inline", "additional_contexts", "secrets", "ssh"]) {
+    build.leaveOut(key, "build this image with wherry image build, and name it in `image`");
   }
-  build.ignore("tags", "labels", "pull", "no_cache", "platforms", "network", "shm_size");
+  build.ignore(
+    "tags",
+    "labels",
+    "pull",
+    "no_cache",
+    "platforms",
+    "network",
+    "shm_size",
+    "cache_from",
+  );
   build.finish();
-  return { image: tag, build: { image: tag, context: absolutePath(context.input.folder, where) } };
+  const from = absolutePath(context.input.folder, where);
+  return {
+    image: tag,
+    build: {
+      image: tag,
+      context: from,
+      ...(dockerfile === undefined ? {} : { dockerfile: absolutePath(from, dockerfile) }),
+      ...(target === undefined ? {} : { target }),
+      ...(args.length === 0 ? {} : { args }),
+    },
+  };
 }
 
 function podExtras(section: Section): JsonObject {

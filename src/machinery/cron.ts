@@ -3,6 +3,7 @@
  * go by what the clock on the wall shows: an hour that does not happen is left out, one that
  * happens twice counts twice. Pure.
  */
+import { dateOf, dayOf } from "./civil-date.ts";
 import { parseGoDuration } from "./go-duration.ts";
 
 /** Offset from UTC in milliseconds of a zone at a moment. */
@@ -175,35 +176,6 @@ interface Times {
 
 const dayMs = 24 * hourMs;
 
-/** A day of the calendar as days since 1970-01-01, and back. Proleptic Gregorian. */
-function dayNumber(year: number, month: number, day: number): number {
-  const y = year - Number(month <= 2);
-  const era = Math.floor(y / 400);
-  const yearOfEra = y - era * 400;
-  const dayOfYear = Math.floor((153 * (month + (month > 2 ? -3 : 9)) + 2) / 5) + day - 1;
-  const dayOfEra =
-    yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear;
-  return era * 146_097 + dayOfEra - 719_468;
-}
-function calendarOf(days: number): { year: number; month: number; day: number } {
-  const shifted = days + 719_468;
-  const era = Math.floor(shifted / 146_097);
-  const dayOfEra = shifted - era * 146_097;
-  const yearOfEra = Math.floor(
-    (dayOfEra -
-      Math.floor(dayOfEra / 1460) +
-      Math.floor(dayOfEra / 36_524) -
-      Math.floor(dayOfEra / 146_096)) /
-      365,
-  );
-  const dayOfYear =
-    dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
-  const shiftedMonth = Math.floor((5 * dayOfYear + 2) / 153);
-  const day = dayOfYear - Math.floor((153 * shiftedMonth + 2) / 5) + 1;
-  const month = shiftedMonth + (shiftedMonth < 10 ? 3 : -9);
-  return { year: yearOfEra + era * 400 + Number(month <= 2), month, day };
-}
-
 /** What the clock on the wall shows. */
 function wallAt(at: number, offset: (at: number) => number) {
   const local = at + offset(at);
@@ -211,7 +183,7 @@ function wallAt(at: number, offset: (at: number) => number) {
   const ofDay = local - days * dayMs;
   const weekday = (((days + 4) % 7) + 7) % 7;
   return {
-    ...calendarOf(days),
+    ...dateOf(days),
     days,
     weekday,
     hour: Math.floor(ofDay / hourMs),
@@ -246,7 +218,7 @@ function nextOf(times: Times, after: number, offset: (at: number) => number): nu
     if (wall.year > lastYear) return undefined;
     if (!times.month.values.has(wall.month)) {
       const { year, month } = wall;
-      const first = month === 12 ? dayNumber(year + 1, 1, 1) : dayNumber(year, month + 1, 1);
+      const first = month === 12 ? dayOf(year + 1, 1, 1) : dayOf(year, month + 1, 1);
       at = midnightOf(first, offset);
       if (wallAt(at, offset).month === month) at += hourMs;
     } else if (!matchesDay(times, wall)) at = nextDay(at, offset);

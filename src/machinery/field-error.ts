@@ -3,6 +3,8 @@
  * Facts from k8s.io/apimachinery/pkg/util/validation/field: types, the text of `detail`, the order "path: type: value: detail".
  */
 
+import { quote } from "./quote.ts";
+
 export type FieldErrorType =
   | "FieldValueNotFound"
   | "FieldValueRequired"
@@ -20,12 +22,27 @@ export interface FieldError {
   readonly type: FieldErrorType;
   /** Without the path: "Invalid value: 3: must be …". This is `message` of a Status cause. */
   readonly message: string;
+  /** See `declared`. */
+  readonly isDeclared?: true;
+}
+
+/** Upstream: what its generated validation finds is told after all that its written validation says. */
+export const declared = (error: FieldError): FieldError => ({ ...error, isDeclared: true });
+
+/** As they are told: each once, the declared ones last. */
+export function inOrder(errors: readonly FieldError[]): FieldError[] {
+  const told = new Map<string, FieldError>();
+  for (const error of errors) {
+    const text = formatFieldError(error);
+    if (error.isDeclared !== true && !told.has(text)) told.set(text, error);
+  }
+  return [...told.values(), ...errors.filter(({ isDeclared }) => isDeclared === true)];
 }
 
 /** A value as Go prints it in a field error: strings quoted, objects as compact JSON. */
 function show(value: unknown): string {
   if (value === undefined || value === null) return "null";
-  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "string") return quote(value);
   if (typeof value === "number" || typeof value === "boolean") return String(value);
   return JSON.stringify(value);
 }

@@ -154,12 +154,18 @@ const pruned = [
 async function build(given: Arguments, conversion: Conversion): Promise<number> {
   const { imageCommand } = await import("./image-command.ts");
   const cluster = given.text("name");
-  for (const { image, context } of conversion.builds) {
+  for (const { image, context, dockerfile, target, args = [] } of conversion.builds) {
     const words = [
       "build",
       context,
       "-t",
       image,
+      ...(dockerfile === undefined ? [] : ["--file", dockerfile]),
+      ...(target === undefined ? [] : ["--target", target]),
+      ...args.flatMap(([name, value]) => [
+        "--build-arg",
+        value === undefined ? name : `${name}=${value}`,
+      ]),
       ...(cluster === undefined ? [] : ["--name", cluster]),
     ];
     const code = await imageCommand.run(readArguments(imageCommand, words));

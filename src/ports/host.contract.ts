@@ -40,6 +40,8 @@ export function hostContract(make: () => Promise<HostUnderTest>): void {
       expect(facts.bootId).toMatch(/^[0-9a-f]{8}-/);
       const usage = await host.usage();
       expect(usage.memoryAvailableBytes).toBeLessThanOrEqual(facts.memoryBytes);
+      expect(usage.memoryWorkingSetBytes).toBeLessThanOrEqual(usage.memoryUsageBytes);
+      expect(usage.memoryUsageBytes).toBeLessThanOrEqual(facts.memoryBytes);
     }),
   );
 
@@ -173,7 +175,7 @@ export function hostContract(make: () => Promise<HostUnderTest>): void {
       expect(await group.usage()).toBeUndefined();
       await group.make({ cpuShares: 512, memoryLimitBytes: 64 * 1024 * 1024, pidsMax: 100 });
       await group.make({ cpuQuota: 20_000, cpuPeriod: 100_000 });
-      expect(await group.usage()).toMatchObject({ processes: 0 });
+      expect(await group.usage()).toMatchObject({ processes: 0, memoryRssBytes: 0 });
       expect(await host.cgroup(cgroup).children()).toEqual(["burstable"]);
       expect(await host.cgroup(`${cgroup}/burstable`).children()).toEqual(["pod1"]);
       await host.cgroup(cgroup).remove();

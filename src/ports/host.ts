@@ -104,6 +104,9 @@ export interface Host {
           readonly cpuNanosTotal: number;
           readonly memoryBytes: number;
           readonly memoryWorkingSetBytes: number;
+          readonly memoryRssBytes: number;
+          readonly pageFaultsTotal: number;
+          readonly majorPageFaultsTotal: number;
           readonly processes: number;
         }
       | undefined
@@ -115,7 +118,12 @@ export interface Host {
   /** CPU and memory of the whole machine. */
   usage(): Promise<{
     readonly cpuNanosTotal: number;
+    /** What could be had without swapping, as the kernel estimates it. */
     readonly memoryAvailableBytes: number;
+    readonly memoryUsageBytes: number;
     readonly memoryWorkingSetBytes: number;
+    readonly memoryRssBytes: number;
+    readonly pageFaultsTotal: number;
+    readonly majorPageFaultsTotal: number;
   }>;
 }

@@ -245,13 +245,21 @@ function lifeTests(given: Given, inPod: InPod): void {
 
   test(
     "tells what its running containers use",
-    inPod(async ({ runtime, sandbox, run }) => {
+    inPod(async ({ runtime, sandbox, sandboxId, run }) => {
       const id = await run(["sleep", "3600"]);
       const [stats, ...others] = await runtime.stats(sandbox.labels);
       expect(others).toEqual([]);
       expect(stats?.containerId).toBe(id);
       expect(stats?.memoryWorkingSetBytes).toBeGreaterThan(0);
+      expect(stats?.memoryUsageBytes).toBeGreaterThanOrEqual(stats?.memoryWorkingSetBytes ?? 0);
       expect(stats?.cpuNanosTotal).toBeGreaterThanOrEqual(0);
+      expect(stats?.writableLayerBytes).toBeGreaterThanOrEqual(0);
+      const [pod, ...noMore] = await runtime.sandboxStats(sandbox.labels);
+      expect(noMore).toEqual([]);
+      expect(pod?.sandboxId).toBe(sandboxId);
+      expect(pod?.network?.interface).toBe("eth0");
+      expect(pod?.network?.receivedBytesTotal).toBeGreaterThanOrEqual(0);
+      expect(await runtime.sandboxStats({ "test/pod": "none" })).toEqual([]);
       await runtime.updateContainer(id, { memoryLimitBytes: 64 * 1024 * 1024 });
     }),
   );

@@ -139,13 +139,31 @@ export interface ContainerStatus extends Container {
   /** Process id on the host where the engine tells. */
   readonly pid?: number;
 }
+/** What a container uses at that moment; what counts up counts from its start. */
 export interface ContainerStats {
   readonly containerId: string;
   readonly atMs: number;
   readonly cpuNanosTotal?: number;
   readonly memoryWorkingSetBytes?: number;
+  readonly memoryUsageBytes?: number;
   readonly memoryRssBytes?: number;
+  readonly pageFaultsTotal?: number;
+  readonly majorPageFaultsTotal?: number;
   readonly writableLayerBytes?: number;
+  readonly writableLayerInodes?: number;
+}
+/** What went through the network of a sandbox since it came. */
+export interface SandboxStats {
+  readonly sandboxId: string;
+  readonly atMs: number;
+  /** Undefined: it has no network of its own. */
+  readonly network?: {
+    readonly interface: string;
+    readonly receivedBytesTotal: number;
+    readonly receiveErrorsTotal: number;
+    readonly sentBytesTotal: number;
+    readonly sendErrorsTotal: number;
+  };
 }
 export interface Image {
   readonly id: string;
@@ -225,7 +243,10 @@ export interface Runtime {
   attach(id: string, options: StreamOptions): Promise<Session>;
   forward(sandboxId: string, port: number): Promise<Duplex>;
 
+  /** Of the running containers that carry all the labels. */
   stats(labels: Text): Promise<readonly ContainerStats[]>;
+  /** Of the ready sandboxes that carry all the labels. */
+  sandboxStats(labels: Text): Promise<readonly SandboxStats[]>;
   /**
    * Live events of these types (default: all) from now on; ends or rejects when the engine goes away (then list and
    * subscribe again).

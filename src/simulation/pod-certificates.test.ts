@@ -2,7 +2,6 @@
 import { afterEach, expect, test } from "vitest";
 import { memoryCrypto } from "#adapters/memory/crypto.ts";
 import { seededRandom } from "#adapters/memory/random.ts";
-import type { ProgramRule } from "#adapters/memory/runtime.ts";
 import { PodCertificateRequest } from "#api/certificates/v1/podcertificaterequest.ts";
 import { Event } from "#api/core/v1/event.ts";
 import { Pod } from "#api/core/v1/pod.ts";
@@ -11,6 +10,7 @@ import type { Stored } from "#machinery/meta.ts";
 import { armour } from "#machinery/pem.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import { formatTime } from "#machinery/time.ts";
+import { fileShowing } from "./file-showing.ts";
 import { createWorld, isReady, type World } from "./world.ts";
 
 let world: World | undefined;
@@ -25,18 +25,7 @@ const namespace = "default";
 const crypto = memoryCrypto(seededRandom("signer"));
 const hourMs = 3_600_000;
 
-let read: () => Promise<string> = () => Promise.resolve("");
-const showing: ProgramRule = {
-  matches: ({ name }) => name === "show",
-  program: {
-    async start(process) {
-      process.onTerminate(() => process.exit(0));
-      const { files } = process.surroundings;
-      read = async () =>
-        new TextDecoder().decode((await files.read("/id/all.pem")) ?? new Uint8Array());
-    },
-  },
-};
+const { program: showing, read } = fileShowing("/id/all.pem");
 const pod = `
 apiVersion: v1
 kind: Pod

@@ -2,11 +2,11 @@
 import { afterEach, expect, test } from "vitest";
 import { memoryCrypto } from "#adapters/memory/crypto.ts";
 import { seededRandom } from "#adapters/memory/random.ts";
-import type { ProgramRule } from "#adapters/memory/runtime.ts";
 import { ClusterTrustBundle } from "#api/certificates/v1/clustertrustbundle.ts";
 import { ConfigMap } from "#api/core/v1/configmap.ts";
 import { Event } from "#api/core/v1/event.ts";
 import { Pod } from "#api/core/v1/pod.ts";
+import { fileShowing } from "./file-showing.ts";
 import { createWorld, isReady, type World } from "./world.ts";
 
 let world: World | undefined;
@@ -26,20 +26,7 @@ async function authority(user: string): Promise<string> {
   return crypto.issue(facts, publicKey, { privateKey });
 }
 
-/** Shows its files to whoever asks. */
-const shown = new Map<string, () => Promise<string>>();
-const showing: ProgramRule = {
-  matches: ({ name }) => name === "show",
-  program: {
-    async start(process) {
-      process.onTerminate(() => process.exit(0));
-      const { files } = process.surroundings;
-      shown.set("/ca/all.pem", async () =>
-        new TextDecoder().decode((await files.read("/ca/all.pem")) ?? new Uint8Array()),
-      );
-    },
-  },
-};
+const { program: showing, read } = fileShowing("/ca/all.pem");
 const pod = (name: string, source: string): string => `
 apiVersion: v1
 kind: Pod
@@ -51,7 +38,6 @@ spec:
   containers:
     - { name: show, image: show:1, volumeMounts: [{ name: ca, mountPath: /ca }] }
 `;
-const read = () => shown.get("/ca/all.pem")?.() ?? Promise.resolve("");
 const bundle = (name: string, trustBundle: string, labels: Record<string, string> = {}) => ({
   metadata: { name: `example.com:one:${name}`, labels },
   spec: { signerName: "example.com/one", trustBundle },

@@ -35,6 +35,7 @@ export function mask(value: Json, asked: string, key = "", above = ""): Json {
   }
   if (Array.isArray(value)) {
     const list = value as readonly Json[];
+    if (key === "cells") return list.map((cell) => maskCell(cell));
     if (key === "columnDefinitions") return list.map(withoutDescription);
     const inner = key === "clusterIPs" ? "clusterIP" : "";
     return list.map((one) => mask(one, asked, inner, key));
@@ -48,6 +49,13 @@ export function mask(value: Json, asked: string, key = "", above = ""): Json {
       generated && name === "name" ? "GENERATED" : mask(one, asked, name, key),
     ]),
   );
+}
+
+/** What a table shows of ages and of the service network. */
+function maskCell(cell: Json): Json {
+  if (typeof cell !== "string") return cell;
+  if (/^(\d+[smhdy]){1,2}$/.test(cell)) return "AGE";
+  return maskText(cell).replace(/\b10\.96(\.\d{1,3}){2}\b/g, "ALLOCATED");
 }
 
 function withoutDescription(column: Json): Json {

@@ -18,9 +18,11 @@ import type { HttpHandler } from "#ports/network.ts";
 import { type Kept, keep, type Raw } from "./answers.ts";
 import { type Ask, corpus } from "./corpus.ts";
 import { hasNoGoodObject, knownFile, onPurpose } from "./differences.ts";
+import { type Delta, deltaOf, type Json } from "./mask.ts";
 
 const here = import.meta.dirname;
 const user = { name: "admin", groups: ["system:masters", "system:authenticated"] };
+const warningForms = /299 - "(?:[^"\\]|\\.)*"/g;
 const warningForm = /^299 - "((?:[^"\\]|\\.)*)"/;
 
 let server: ApiServer;
@@ -49,7 +51,8 @@ function asked(handle: HttpHandler, clock: SteppedClock): (one: Ask) => Promise<
     if (path.includes("watch=")) await clock.advance(2_000);
     const text = await reading;
     const warning = said["warning"];
-    const warnings = warning === undefined ? [] : [warning].flat();
+    // Several may stand in one header.
+    const warnings = [warning ?? []].flat().flatMap((one) => one.match(warningForms) ?? []);
     const type = said["content-type"] ?? "";
     return { status, type, body: text, ...(warnings.length === 0 ? {} : { warnings }) };
   };
@@ -99,6 +102,14 @@ const known: Record<string, readonly string[]> = JSON.parse(
 /** `NOTE=1`: what differs now is written down instead of refused. */
 const isNoting = process.env["NOTE"] === "1";
 const noted: Record<string, string[]> = {};
+/** `SHOW=1`: what differs is printed, the original's part first. */
+const isShowing = process.env["SHOW"] === "1";
+function shown(they: object, we: object): string {
+  const [theirs, ours] = [they as Json, we as Json];
+  const lines = (sign: string, delta: Delta): string[] =>
+    delta.map(([path, value]) => `  ${sign} ${path} ${JSON.stringify(value)}`);
+  return [...lines("-", deltaOf(ours, theirs)), ...lines("+", deltaOf(theirs, ours))].join("\n");
+}
 afterAll(() => {
   if (isNoting) writeFileSync(join(here, knownFile), `${JSON.stringify(noted, null, 2)}\n`);
 });
@@ -143,6 +154,8 @@ describe("the oracle", () => {
         if (theirs.status === 0) continue;
         const [we, they] = [comparable(answer), comparable(theirs)];
         const same = JSON.stringify(we) === JSON.stringify(they);
+        if (!same && isShowing)
+          process.stdout.write(`${kind.name} | ${answer.id}\n${shown(they, we)}\n`);
         if (isNoting) {
           if (!same) (noted[kind.name] ??= []).push(answer.id);
         } else if (!stillKnown.has(answer.id)) expect(we, answer.id).toEqual(they);

@@ -6,33 +6,15 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { build } from "esbuild";
+import { loadModule } from "./bundle.mjs";
 
 const version = "v1.37.2";
 const folder = mkdtempSync(join(tmpdir(), "wherry-oracle-"));
 const here = "test/oracle/scheduling";
 
-async function load(entry) {
-  const outfile = join(folder, `${entry}.mjs`);
-  await build({
-    entryPoints: [join(here, `${entry}.ts`)],
-    outfile,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    packages: "bundle",
-    logLevel: "warning",
-    banner: {
-      js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
-    },
-  });
-  return import(outfile);
-}
-
 try {
-  const { clusterCount, drawCluster } = await load("clusters");
-  const { tidy } = await load("answer");
+  const { clusterCount, drawCluster } = await loadModule(join(here, "clusters.ts"), folder);
+  const { tidy } = await loadModule(join(here, "answer.ts"), folder);
   const clusters = join(folder, "clusters");
   const answers = join(folder, "answers");
   const drawn = Array.from({ length: clusterCount }, (_, seed) => drawCluster(seed));

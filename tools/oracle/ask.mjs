@@ -6,34 +6,15 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { build } from "esbuild";
+import { loadModule } from "./bundle.mjs";
 
 const version = "v1.37.2";
 const folder = mkdtempSync(join(tmpdir(), "wherry-oracle-"));
 const golden = "test/oracle/golden";
 
-/** The corpus is TypeScript with our imports: bundled, then loaded. */
-async function load(entry) {
-  const outfile = join(folder, `${entry}.mjs`);
-  await build({
-    entryPoints: [`test/oracle/${entry}.ts`],
-    outfile,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    packages: "bundle",
-    logLevel: "warning",
-    banner: {
-      js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
-    },
-  });
-  return import(outfile);
-}
-
 try {
-  const { corpus } = await load("corpus");
-  const { keep } = await load("answers");
+  const { corpus } = await loadModule("test/oracle/corpus.ts", folder);
+  const { keep } = await loadModule("test/oracle/answers.ts", folder);
   const kinds = corpus("test/oracle/corpus");
   const requests = join(folder, "requests");
   const answers = join(folder, "answers");
@@ -41,8 +22,9 @@ try {
     kind.asks.map((ask) => ({ ...ask, like: undefined, id: `${kind.name}: ${ask.id}` })),
   );
   writeFileSync(requests, asks.map((ask) => JSON.stringify(ask)).join("\n"));
-  const program = join(".cache", "oracle", version);
-  mkdirSync(join(".cache", "oracle"), { recursive: true });
+  // Its name is the field manager of what the original writes by itself.
+  const program = join(".cache", "oracle", version.slice(1), "kube-apiserver");
+  mkdirSync(join(program, ".."), { recursive: true });
   execFileSync("go", ["build", "-o", join(process.cwd(), program), "."], {
     cwd: "tools/oracle",
     stdio: "inherit",

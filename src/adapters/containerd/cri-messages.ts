@@ -13,6 +13,7 @@ import type {
   Sandbox,
   SandboxConfig,
   SandboxSecurity,
+  SandboxStats,
   SandboxStatus,
   SecurityProfile,
 } from "#ports/runtime.ts";
@@ -69,9 +70,29 @@ export interface WireStats {
   readonly cpu?: { readonly timestamp?: number; readonly usageCoreNanoSeconds?: WireNumber } | null;
   readonly memory?: {
     readonly workingSetBytes?: WireNumber;
+    readonly usageBytes?: WireNumber;
     readonly rssBytes?: WireNumber;
+    readonly pageFaults?: WireNumber;
+    readonly majorPageFaults?: WireNumber;
   } | null;
-  readonly writableLayer?: { readonly usedBytes?: WireNumber } | null;
+  readonly writableLayer?: {
+    readonly usedBytes?: WireNumber;
+    readonly inodesUsed?: WireNumber;
+  } | null;
+}
+export interface WireSandboxStats {
+  readonly linux?: {
+    readonly network?: {
+      readonly timestamp?: number;
+      readonly defaultInterface?: {
+        readonly name?: string;
+        readonly rxBytes?: WireNumber;
+        readonly rxErrors?: WireNumber;
+        readonly txBytes?: WireNumber;
+        readonly txErrors?: WireNumber;
+      } | null;
+    } | null;
+  } | null;
 }
 
 const namespaceModes: Readonly<Record<NamespaceMode, number>> = {
@@ -271,18 +292,50 @@ export function readImage(wire: WireImage): Image {
   };
 }
 
-export function readStats(wire: WireStats): ContainerStats {
-  const value = (number: WireNumber | undefined): number | undefined => number?.value;
-  const cpu = value(wire.cpu?.usageCoreNanoSeconds);
-  const workingSet = value(wire.memory?.workingSetBytes);
-  const rss = value(wire.memory?.rssBytes);
-  const writable = value(wire.writableLayer?.usedBytes);
+/** Only what the engine told. */
+function told(values: Readonly<Record<string, WireNumber | undefined>>): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const [name, number] of Object.entries(values)) {
+    if (number?.value !== undefined) found[name] = number.value;
+  }
+  return found;
+}
+
+export function readStats({ attributes, cpu, memory, writableLayer }: WireStats): ContainerStats {
   return {
-    containerId: wire.attributes?.id ?? "",
-    atMs: millis(wire.cpu?.timestamp),
-    ...(cpu === undefined ? {} : { cpuNanosTotal: cpu }),
-    ...(workingSet === undefined ? {} : { memoryWorkingSetBytes: workingSet }),
-    ...(rss === undefined ? {} : { memoryRssBytes: rss }),
-    ...(writable === undefined ? {} : { writableLayerBytes: writable }),
+    containerId: attributes?.id ?? "",
+    atMs: millis(cpu?.timestamp),
+    ...told({
+      cpuNanosTotal: cpu?.usageCoreNanoSeconds,
+      memoryWorkingSetBytes: memory?.workingSetBytes,
+      memoryUsageBytes: memory?.usageBytes,
+      memoryRssBytes: memory?.rssBytes,
+      pageFaultsTotal: memory?.pageFaults,
+      majorPageFaultsTotal: memory?.majorPageFaults,
+      writableLayerBytes: writableLayer?.usedBytes,
+      writableLayerInodes: writableLayer?.inodesUsed,
+    }),
+  };
+}
+
+export function readSandboxStats(
+  sandboxId: string,
+  wire: WireSandboxStats | null | undefined,
+  nowMs: number,
+): SandboxStats {
+  const { timestamp, defaultInterface } = wire?.linux?.network ?? {};
+  if (defaultInterface === undefined || defaultInterface === null)
+    return { sandboxId, atMs: nowMs };
+  const { name = "", rxBytes, rxErrors, txBytes, txErrors } = defaultInterface;
+  return {
+    sandboxId,
+    atMs: millis(timestamp),
+    network: {
+      interface: name,
+      receivedBytesTotal: rxBytes?.value ?? 0,
+      receiveErrorsTotal: rxErrors?.value ?? 0,
+      sentBytesTotal: txBytes?.value ?? 0,
+      sendErrorsTotal: txErrors?.value ?? 0,
+    },
   };
 }

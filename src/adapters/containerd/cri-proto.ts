@@ -105,15 +105,23 @@ message AuthConfig { string username = 1; string password = 2; string server_add
 message PullImageRequest { ImageSpec image = 1; AuthConfig auth = 2; }
 message PullImageResponse { string image_ref = 1; }
 message FilesystemIdentifier { string mountpoint = 1; }
-message FilesystemUsage { int64 timestamp = 1; FilesystemIdentifier fs_id = 2; UInt64Value used_bytes = 3; }
+message FilesystemUsage { int64 timestamp = 1; FilesystemIdentifier fs_id = 2; UInt64Value used_bytes = 3; UInt64Value inodes_used = 4; }
 message ImageFsInfoResponse { repeated FilesystemUsage image_filesystems = 1; }
 message CpuUsage { int64 timestamp = 1; UInt64Value usage_core_nano_seconds = 2; }
-message MemoryUsage { int64 timestamp = 1; UInt64Value working_set_bytes = 2; UInt64Value rss_bytes = 5; }
+message MemoryUsage {
+  int64 timestamp = 1; UInt64Value working_set_bytes = 2; UInt64Value usage_bytes = 4; UInt64Value rss_bytes = 5;
+  UInt64Value page_faults = 6; UInt64Value major_page_faults = 7;
+}
 message ContainerAttributes { string id = 1; }
 message ContainerStats { ContainerAttributes attributes = 1; CpuUsage cpu = 2; MemoryUsage memory = 3; FilesystemUsage writable_layer = 4; }
 message StatsFilter { map<string, string> label_selector = 3; }
 message StatsRequest { StatsFilter filter = 1; }
 message ListContainerStatsResponse { repeated ContainerStats stats = 1; }
+message NetworkInterfaceUsage { string name = 1; UInt64Value rx_bytes = 2; UInt64Value rx_errors = 3; UInt64Value tx_bytes = 4; UInt64Value tx_errors = 5; }
+message NetworkUsage { int64 timestamp = 1; NetworkInterfaceUsage default_interface = 2; }
+message LinuxPodSandboxStats { NetworkUsage network = 3; }
+message PodSandboxStats { LinuxPodSandboxStats linux = 2; }
+message PodSandboxStatsResponse { PodSandboxStats stats = 1; }
 `;
 
 export const criProto = `syntax = "proto3";
@@ -138,6 +146,7 @@ service RuntimeService {
   rpc Exec(ExecRequest) returns (Url) {}
   rpc Attach(AttachRequest) returns (Url) {}
   rpc PortForward(PortForwardRequest) returns (Url) {}
+  rpc PodSandboxStats(SandboxId) returns (PodSandboxStatsResponse) {}
   rpc ListContainerStats(StatsRequest) returns (ListContainerStatsResponse) {}
 }
 service ImageService {

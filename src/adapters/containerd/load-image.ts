@@ -2,39 +2,19 @@
  * Image archives into containerd, by the `ctr` that ships with it (CRI has no import), under the names
  * that its CRI plugin looks for. Starts child processes; reads the archive.
  */
-import { execFile } from "node:child_process";
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { promisify } from "node:util";
 import { createGunzip } from "node:zlib";
 import { normalizeImageReference } from "#machinery/image-reference.ts";
 import { RuntimeError } from "#ports/runtime.ts";
+import { type Ctr, ctr } from "./ctr.ts";
 
-const run = promisify(execFile);
-const outputBytesMax = 4 * 1024 * 1024;
-
-export interface CtrOptions {
-  readonly ctr: string;
-  readonly socket: string;
+export interface CtrOptions extends Ctr {
   /** containerd 2 imports by its transfer service unless told not to; its output names no images. */
   readonly major: number;
-}
-
-async function ctr(options: CtrOptions, args: readonly string[]): Promise<string> {
-  const all = ["-a", options.socket, "-n", "k8s.io", ...args];
-  try {
-    const { stdout } = await run(options.ctr, all, { maxBuffer: outputBytesMax });
-    return stdout;
-  } catch (error) {
-    const detail =
-      error instanceof Error && "stderr" in error && String(error.stderr).trim() !== ""
-        ? String(error.stderr).trim()
-        : String(error);
-    throw new RuntimeError("failed", `\`ctr ${args.slice(0, 2).join(" ")}\` failed: ${detail}`);
-  }
 }
 
 async function isGzip(path: string): Promise<boolean> {

@@ -45,10 +45,10 @@ async function readNumber(path: string): Promise<number | undefined> {
   return text === undefined ? undefined : Number(text.trim());
 }
 
-/** A line "NAME VALUE" of a file such as memory.stat. */
-async function readField(path: string, name: string): Promise<number> {
+/** The lines "NAME VALUE" of a file such as memory.stat; what is not there is 0. */
+async function readFields(path: string): Promise<(name: string) => number> {
   const text = await readFile(path, "utf8").catch(() => "");
-  return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(text)?.[1] ?? 0);
+  return (name) => Number(new RegExp(`^${name} (\\d+)$`, "m").exec(text)?.[1] ?? 0);
 }
 
 /** Upstream's mapping of 2…262144 shares to a weight of 1…10000. */
@@ -114,11 +114,14 @@ function version1(mounts: CgroupMounts, path: string): Cgroup {
       const cpuNanosTotal = await readNumber(file("cpuacct", "cpuacct.usage"));
       const memoryBytes = await readNumber(file("memory", "memory.usage_in_bytes"));
       if (cpuNanosTotal === undefined || memoryBytes === undefined) return undefined;
-      const inactive = await readField(file("memory", "memory.stat"), "total_inactive_file");
+      const memory = await readFields(file("memory", "memory.stat"));
       return {
         cpuNanosTotal,
         memoryBytes,
-        memoryWorkingSetBytes: Math.max(0, memoryBytes - inactive),
+        memoryWorkingSetBytes: Math.max(0, memoryBytes - memory("total_inactive_file")),
+        memoryRssBytes: memory("total_rss"),
+        pageFaultsTotal: memory("total_pgfault"),
+        majorPageFaultsTotal: memory("total_pgmajfault"),
         processes: await countProcesses(join(mounts.hierarchies.get("memory") ?? "", path)),
       };
     },
@@ -150,12 +153,15 @@ function version2(mounts: CgroupMounts, path: string): Cgroup {
     usage: async () => {
       const memoryBytes = await readNumber(join(directory, "memory.current"));
       if (memoryBytes === undefined) return undefined;
-      const micros = await readField(join(directory, "cpu.stat"), "usage_usec");
-      const inactive = await readField(join(directory, "memory.stat"), "inactive_file");
+      const cpu = await readFields(join(directory, "cpu.stat"));
+      const memory = await readFields(join(directory, "memory.stat"));
       return {
-        cpuNanosTotal: micros * 1000,
+        cpuNanosTotal: cpu("usage_usec") * 1000,
         memoryBytes,
-        memoryWorkingSetBytes: Math.max(0, memoryBytes - inactive),
+        memoryWorkingSetBytes: Math.max(0, memoryBytes - memory("inactive_file")),
+        memoryRssBytes: memory("anon"),
+        pageFaultsTotal: memory("pgfault"),
+        majorPageFaultsTotal: memory("pgmajfault"),
         processes: await countProcesses(directory),
       };
     },

@@ -76,3 +76,7 @@ export function cpuNanosTotal(procStat: string): number {
   const busy = fields.slice(0, 8).filter((_, i) => i !== 3 && i !== 4);
   return busy.reduce((sum, ticks) => sum + ticks, 0) * 10_000_000;
 }
+
+/** A counter of /proc/vmstat; 0: this kernel does not keep it. */
+export const vmstatField = (vmstat: string, name: string): number =>
+  Number(new RegExp(`^${name} (\\d+)$`, "m").exec(vmstat)?.[1] ?? 0);

@@ -60,13 +60,19 @@ test("cgroup version 2 writes what the kernel wants (on a copy of its files)", a
     "+cpuset +io +memory +pids",
   );
   await writeFile(join(pod, "memory.current"), "5000\n");
-  await writeFile(join(pod, "memory.stat"), "anon 1\ninactive_file 1500\n");
+  await writeFile(
+    join(pod, "memory.stat"),
+    "anon 1\ninactive_file 1500\npgfault 7\npgmajfault 2\n",
+  );
   await writeFile(join(pod, "cpu.stat"), "usage_usec 77\nuser_usec 1\n");
   await writeFile(join(pod, "cgroup.procs"), "1\n2\n");
   expect(await group.usage()).toEqual({
     cpuNanosTotal: 77_000,
     memoryBytes: 5000,
     memoryWorkingSetBytes: 3500,
+    memoryRssBytes: 1,
+    pageFaultsTotal: 7,
+    majorPageFaultsTotal: 2,
     processes: 2,
   });
   await rm(root, { recursive: true });

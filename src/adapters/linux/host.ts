@@ -34,6 +34,7 @@ import {
   memoryField,
   osImageOf,
   readMounts,
+  vmstatField,
 } from "./facts.ts";
 
 const run = promisify(execFile);
@@ -307,16 +308,21 @@ export async function linuxHost(): Promise<Host> {
     },
     cgroup: (path) => cgroupOf(cgroups, path),
     usage: async () => {
-      const [procStat, meminfo] = await Promise.all([
+      const [procStat, meminfo, vmstat] = await Promise.all([
         readFile("/proc/stat", "utf8"),
         readFile("/proc/meminfo", "utf8"),
+        readFile("/proc/vmstat", "utf8"),
       ]);
       const field = (name: string): number => memoryField(meminfo, name);
       const used = field("MemTotal") - field("MemFree");
       return {
         cpuNanosTotal: cpuNanosTotal(procStat),
         memoryAvailableBytes: field("MemAvailable"),
+        memoryUsageBytes: used,
         memoryWorkingSetBytes: Math.max(0, used - field("Inactive(file)")),
+        memoryRssBytes: field("AnonPages"),
+        pageFaultsTotal: vmstatField(vmstat, "pgfault"),
+        majorPageFaultsTotal: vmstatField(vmstat, "pgmajfault"),
       };
     },
   };

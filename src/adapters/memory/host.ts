@@ -28,10 +28,14 @@ interface CgroupUsage {
 }
 interface CgroupState {
   limits: CgroupLimits;
-  usage: CgroupUsage;
+  usage: () => CgroupUsage;
+  /** CPU time of what was measured before. */
+  cpuNanosPast: number;
 }
 
-const idle: CgroupUsage = { cpuNanosTotal: 0, memoryBytes: 0, processes: 0 };
+const idle = (): CgroupUsage => ({ cpuNanosTotal: 0, memoryBytes: 0, processes: 0 });
+const newCgroup = (): CgroupState => ({ limits: {}, usage: idle, cpuNanosPast: 0 });
+const noFaults = { pageFaultsTotal: 0, majorPageFaultsTotal: 0 };
 const inodesMax = 6_553_600;
 const blockBytes = 4096;
 
@@ -47,6 +51,8 @@ export class MemoryHost implements Host {
   readonly #options: MemoryHostOptions;
   readonly #files: MemoryFiles;
   readonly #cgroups = new Map<string, CgroupState>();
+  /** CPU time of cgroups that are gone. */
+  #cpuNanosPast = 0;
   readonly #ids: Pick<HostFacts, "machineId" | "systemUuid" | "bootId">;
   /** What others than this cluster take of the machine: for tests of pressure and eviction. */
   otherDiskBytes = 0;
@@ -199,14 +205,22 @@ export class MemoryHost implements Host {
     };
   }
 
-  /** For the simulated runtime: what the processes of a cgroup use now. */
-  setCgroupUsage(path: string, usage: CgroupUsage): void {
+  /** For the simulated runtime: asked for what the processes of a cgroup use whenever somebody looks. */
+  meterCgroup(path: string, usage: () => CgroupUsage): void {
     const state = this.#cgroups.get(path);
-    if (state !== undefined) state.usage = usage;
+    if (state === undefined) return;
+    state.cpuNanosPast += state.usage().cpuNanosTotal;
+    state.usage = usage;
   }
   /** The limit that a cgroup's memory has, if any. */
   cgroupMemoryLimit(path: string): number | undefined {
     return this.#cgroups.get(path)?.limits.memoryLimitBytes;
+  }
+
+  #usageOf(path: string): CgroupUsage {
+    const { usage, cpuNanosPast } = this.#cgroups.get(path) ?? newCgroup();
+    const now = usage();
+    return { ...now, cpuNanosTotal: now.cpuNanosTotal + cpuNanosPast };
   }
 
   cgroup(path: string): ReturnType<Host["cgroup"]> {
@@ -220,14 +234,14 @@ export class MemoryHost implements Host {
         const parts = path.slice(1).split("/");
         parts.forEach((_, i) => {
           const at = `/${parts.slice(0, i + 1).join("/")}`;
-          if (!this.#cgroups.has(at)) this.#cgroups.set(at, { limits: {}, usage: idle });
+          if (!this.#cgroups.has(at)) this.#cgroups.set(at, newCgroup());
         });
         const state = this.#cgroups.get(path);
         if (state !== undefined) state.limits = { ...state.limits, ...limits };
       },
       usage: async () => {
         if (!this.#cgroups.has(path)) return undefined;
-        const all = [path, ...below()].map((key) => this.#cgroups.get(key)?.usage ?? idle);
+        const all = [path, ...below()].map((key) => this.#usageOf(key));
         const sum = (of: (usage: CgroupUsage) => number): number =>
           all.reduce((total, usage) => total + of(usage), 0);
         const memoryBytes = sum((usage) => usage.memoryBytes);
@@ -235,15 +249,20 @@ export class MemoryHost implements Host {
           cpuNanosTotal: sum((usage) => usage.cpuNanosTotal),
           memoryBytes,
           memoryWorkingSetBytes: memoryBytes,
+          memoryRssBytes: memoryBytes,
+          ...noFaults,
           processes: sum((usage) => usage.processes),
         };
       },
       remove: async () => {
         const all = [path, ...below()];
-        if (all.some((key) => (this.#cgroups.get(key)?.usage.processes ?? 0) > 0)) {
+        if (all.some((key) => this.#usageOf(key).processes > 0)) {
           throw new FileError("EBUSY", path);
         }
-        for (const key of all) this.#cgroups.delete(key);
+        for (const key of all) {
+          this.#cpuNanosPast += this.#usageOf(key).cpuNanosTotal;
+          this.#cgroups.delete(key);
+        }
       },
       children: async () => {
         const names = below().map((key) => key.slice(path.length + 1).split("/")[0] ?? "");
@@ -254,15 +273,19 @@ export class MemoryHost implements Host {
 
   async usage() {
     let memory = this.otherMemoryBytes;
-    let cpuNanosTotal = 0;
-    for (const { usage } of this.#cgroups.values()) {
+    let cpuNanosTotal = this.#cpuNanosPast;
+    for (const path of this.#cgroups.keys()) {
+      const usage = this.#usageOf(path);
       memory += usage.memoryBytes;
       cpuNanosTotal += usage.cpuNanosTotal;
     }
     return {
       cpuNanosTotal,
       memoryAvailableBytes: Math.max(0, this.#options.memoryBytes - memory),
+      memoryUsageBytes: memory,
       memoryWorkingSetBytes: memory,
+      memoryRssBytes: memory,
+      ...noFaults,
     };
   }
 }

@@ -70,7 +70,7 @@ export interface ContainerSurroundings extends Omit<Surroundings, "container" | 
   readonly host: MemoryHost;
   readonly program: Program;
   tell(event: RuntimeEvent): void;
-  /** The pod's memory changed; true if that is more than the pod may have. */
+  /** Whether the pod has more memory now than it may have. */
   podExceeded(): boolean;
 }
 
@@ -182,7 +182,6 @@ export class SimulatedContainer {
     this.#process = process;
     this.#startedAtMs = this.#around.clock.now();
     this.#memoryBytes = baseMemoryBytes;
-    this.#around.podExceeded();
     this.#around.tell({ type: "started", id: this.id });
     this.#around.program.start(process);
   }
@@ -217,7 +216,6 @@ export class SimulatedContainer {
     this.#flushPartial();
     this.#end = { atMs: this.#around.clock.now(), code, reason, message };
     this.#memoryBytes = 0;
-    this.#around.podExceeded();
     for (const process of this.#execs) process.exit(137);
     for (const output of this.#attached) {
       output.stdout.end();

@@ -335,3 +335,19 @@ test("scripts: what the simulation understands, and what it leaves to a real she
     expect(parseScript(script, () => "")).toBeUndefined();
   }
 });
+
+test("what a pod has used stays used: the machine's CPU time never goes back", async () => {
+  const here = await world();
+  const { id, sandboxId } = await start(here, "busy", {});
+  await here.clock.advance(10_000);
+  const [stats] = await here.runtime.stats({});
+  const before = (await here.host.usage()).cpuNanosTotal;
+  expect(before).toBe(stats?.cpuNanosTotal);
+  expect(before).toBeGreaterThan(0);
+  await here.runtime.removeContainer(id);
+  expect((await here.host.usage()).cpuNanosTotal).toBe(before);
+  await here.runtime.removeSandbox(sandboxId);
+  expect((await here.host.usage()).cpuNanosTotal).toBe(before);
+  await here.host.cgroup("/kubepods/pod-busy").remove();
+  expect((await here.host.usage()).cpuNanosTotal).toBe(before);
+});

@@ -62,9 +62,19 @@ interface SandboxState {
   readonly address: string | undefined;
   readonly network: Network;
   ready: boolean;
+  /** CPU time of its containers that were removed. */
+  cpuNanosPast: number;
 }
 
 const eventsMax = 10_000;
+/** The network port does not count what passes. */
+const quietNetwork = {
+  interface: "eth0",
+  receivedBytesTotal: 0,
+  receiveErrorsTotal: 0,
+  sentBytesTotal: 0,
+  sendErrorsTotal: 0,
+};
 const hex = (bytes: Bytes): string =>
   [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 const carries = (labels: Text, wanted: Text): boolean =>
@@ -253,10 +263,14 @@ export class SimulatedRuntime implements Runtime {
     const { host, clock, pods } = this.#options;
     const network =
       (address === undefined ? undefined : pods?.join(address, config)) ?? this.#options.network;
-    await host.makeDirectory(config.logDirectory, 0o755);
-    if (config.cgroupParent !== "") await host.cgroup(config.cgroupParent).make({});
     const createdAtMs = clock.now();
-    this.#sandboxes.set(id, { id, config, address, network, ready: true, createdAtMs });
+    const fresh = { id, config, address, network, ready: true, createdAtMs, cpuNanosPast: 0 };
+    await host.makeDirectory(config.logDirectory, 0o755);
+    if (config.cgroupParent !== "") {
+      await host.cgroup(config.cgroupParent).make({});
+      host.meterCgroup(config.cgroupParent, () => this.#podUsage(fresh));
+    }
+    this.#sandboxes.set(id, fresh);
     this.#tell({ type: "created", id });
     this.#tell({ type: "started", id });
     return id;
@@ -340,25 +354,25 @@ export class SimulatedRuntime implements Runtime {
       ...around,
       program: rule?.program ?? defaultProgram,
       tell: (event) => this.#tell(event),
-      podExceeded: () => this.#accountPod(sandbox),
+      podExceeded: () => this.#podExceeded(sandbox),
     });
     this.#containers.set(id, container);
     this.#tell({ type: "created", id });
     return id;
   }
 
-  /** Books the pod's use into its cgroup; true if that is more memory than the cgroup may have. */
-  #accountPod({ id, config }: SandboxState): boolean {
-    const { host } = this.#options;
+  #podUsage({ id, cpuNanosPast }: SandboxState) {
     const all = this.#containersOf(id);
-    const memoryBytes = all.reduce((sum, container) => sum + container.memoryBytes, 0);
-    host.setCgroupUsage(config.cgroupParent, {
-      memoryBytes,
-      cpuNanosTotal: all.reduce((sum, container) => sum + container.cpuNanosTotal(), 0),
+    return {
+      memoryBytes: all.reduce((sum, container) => sum + container.memoryBytes, 0),
+      cpuNanosTotal: all.reduce((sum, container) => sum + container.cpuNanosTotal(), cpuNanosPast),
       processes: all.filter((container) => container.running).length,
-    });
-    const limit = host.cgroupMemoryLimit(config.cgroupParent) ?? 0;
-    return limit > 0 && memoryBytes > limit;
+    };
+  }
+  /** Whether the pod has more memory than its cgroup may have. */
+  #podExceeded(sandbox: SandboxState): boolean {
+    const limit = this.#options.host.cgroupMemoryLimit(sandbox.config.cgroupParent) ?? 0;
+    return limit > 0 && this.#podUsage(sandbox).memoryBytes > limit;
   }
 
   async startContainer(id: string): Promise<void> {
@@ -374,6 +388,8 @@ export class SimulatedRuntime implements Runtime {
     const container = this.#containers.get(id);
     if (container === undefined) return;
     container.kill();
+    const sandbox = this.#sandboxes.get(container.sandboxId);
+    if (sandbox !== undefined) sandbox.cpuNanosPast += container.cpuNanosTotal();
     this.#containers.delete(id);
     this.#tell({ type: "removed", id });
   }
@@ -445,8 +461,23 @@ export class SimulatedRuntime implements Runtime {
         atMs,
         cpuNanosTotal: container.cpuNanosTotal(),
         memoryWorkingSetBytes: container.memoryBytes,
+        memoryUsageBytes: container.memoryBytes,
         memoryRssBytes: container.memoryBytes,
+        pageFaultsTotal: 0,
+        majorPageFaultsTotal: 0,
         writableLayerBytes: 0,
+        writableLayerInodes: 0,
+      }));
+  }
+  async sandboxStats(labels: Text) {
+    this.#check();
+    const atMs = this.#options.clock.now();
+    return [...this.#sandboxes.values()]
+      .filter(({ ready, config }) => ready && carries(config.labels, labels))
+      .map(({ id, address }) => ({
+        sandboxId: id,
+        atMs,
+        ...(address === undefined ? {} : { network: quietNetwork }),
       }));
   }
   events(types?: readonly RuntimeEvent["type"][]): Source<RuntimeEvent> {

@@ -59,6 +59,7 @@ function readForm(
     userAgent: request.headers["user-agent"],
     allows,
     stream,
+    isList: context.info.verb === "list",
     protobuf: context.protobuf,
   });
   const asked = queryValue(request, "includeObject") ?? "";
@@ -131,8 +132,12 @@ export function answerList(served: ServedResource, result: ListResult, form: For
     return answerPlain(200, partialMetadataList(objects(), metadata, as.version), form);
   const kind = served.resource.facts.listKind ?? `${served.resource.kind}List`;
   const head = { kind, apiVersion: served.apiVersion, metadata };
-  if (form.direct || format !== "json" || pretty)
-    return answerPlain(200, { ...head, items: objects() }, form);
+  // Who asks directly shares the objects as they are.
+  if (form.direct) return answerPlain(200, { ...head, items: objects() }, form);
+  if (format !== "json" || pretty) {
+    const items = result.items.map((stored) => served.itemOf(stored));
+    return answerPlain(200, { ...head, items }, form);
+  }
   return splicedList(served, result, head);
 }
 
@@ -146,7 +151,7 @@ function splicedList(served: ServedResource, result: ListResult, head: object): 
     let size = 0;
     for (; at < result.items.length && size < pieceBytes; at++) {
       if (at > 0) chunks.push(comma);
-      for (const chunk of served.jsonOf(result.items[at] as never)) {
+      for (const chunk of served.itemJsonOf(result.items[at] as never)) {
         chunks.push(chunk);
         size += chunk.length;
       }

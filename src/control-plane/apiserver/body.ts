@@ -1,4 +1,6 @@
 /** Request bodies and write options: bytes or an object in, a decoded object of the expected kind out, with upstream's refusals. */
+
+import { kindSchema } from "#api/facts.ts";
 import type { ApiRequest } from "#api/request.ts";
 import { apiVersionOf, type Resource } from "#api/resource.ts";
 import {
@@ -18,6 +20,7 @@ import {
 } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { cloneJson, isObject, type JsonObject } from "#machinery/object.ts";
+import { isPrintable } from "#machinery/quote.ts";
 import type { ObjectSchema } from "#machinery/schema.ts";
 import { badRequest, invalidObject, requestTooLarge } from "#machinery/status-error.ts";
 import { readYamlDocuments } from "#machinery/yaml.ts";
@@ -29,6 +32,7 @@ import { queryValue } from "./request-info.ts";
 
 export const bodyBytesMax = 3 * 1024 * 1024;
 const managerLengthMax = 128;
+const encoder = new TextEncoder();
 
 export type FieldValidation = "Ignore" | "Warn" | "Strict";
 export interface WriteOptions {
@@ -38,8 +42,6 @@ export interface WriteOptions {
   readonly fieldValidation: FieldValidation;
   readonly force: boolean;
 }
-
-const isPrintable = (char: string): boolean => /[\p{L}\p{M}\p{N}\p{P}\p{S} ]/u.test(char);
 
 /** Upstream: without a field manager it is the user agent up to the first slash. */
 function managerOf(userAgent: string): string {
@@ -67,9 +69,13 @@ function validateManager(manager: string): FieldError[] {
       message: `Too long: may not be more than ${managerLengthMax} bytes`,
     });
   }
-  const bad = Array.from(manager).findIndex((char) => !isPrintable(char));
-  if (bad !== -1)
-    errors.push(invalid("fieldManager", manager, "should only contain printable characters"));
+  let position = 0;
+  for (const char of manager) {
+    const code = (char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0");
+    const why = `invalid character U+${code} (at position ${position})`;
+    if (!isPrintable(char)) errors.push(invalid("fieldManager", manager, why));
+    position += encoder.encode(char).length;
+  }
   return errors;
 }
 
@@ -142,11 +148,15 @@ function parsedBody(
 ): ParsedBody {
   if (request.body !== undefined && "object" in request.body)
     return { value: request.body.object, duplicates: [], repeated: [] };
-  const bytes = bytesOf(request) ?? new Uint8Array();
   const format = bodyFormat(request.headers["content-type"], schema.custom === undefined);
+  const bytes = bytesOf(request) ?? new Uint8Array();
   try {
     if (bytes.length === 0) throw new JsonSyntaxError("unexpected end of JSON input");
-    if (format !== "protobuf") return parseBytes(bytes, format, strict);
+    if (format !== "protobuf") {
+      const parsed = parseBytes(bytes, format, strict);
+      if (schema.custom === undefined) checkTypeMeta(parsed.value);
+      return parsed;
+    }
     return { value: readProtobuf(bytes, schema), duplicates: [], repeated: [] };
   } catch (error) {
     if (!(error instanceof Error)) throw error;
@@ -162,27 +172,66 @@ interface Expected {
   readonly kind: string;
 }
 
-function checkKind(value: unknown, expected: Expected): void {
+/** What Go calls a JSON value that is no object. */
+const goValue = (value: unknown): string =>
+  Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
+
+/** Upstream reads kind and apiVersion first, before it knows what to read the rest as. */
+function checkTypeMeta(value: unknown): void {
+  if (value === null) return;
+  if (!isObject(value)) {
+    const struct =
+      'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }';
+    throw new JsonSyntaxError(
+      `json: cannot unmarshal ${goValue(value)} into Go value of type ${struct}`,
+    );
+  }
+  for (const field of ["apiVersion", "kind"] as const) {
+    const given = value[field];
+    if (given === undefined || given === null || typeof given === "string") continue;
+    const what = isObject(given) ? "object" : goValue(given);
+    throw new JsonSyntaxError(
+      `json: cannot unmarshal ${what} into Go struct field .${field} of type string`,
+    );
+  }
+}
+
+/** Upstream's names of its packages of internal types: not of the group's first word. */
+const internalPackages: Readonly<Record<string, string>> = {
+  "": "core",
+  "events.k8s.io": "core",
+  "internal.apiserver.k8s.io": "apiserverinternal",
+};
+const internalPackage = (group: string): string =>
+  internalPackages[group] ?? group.split(".")[0] ?? group;
+
+/** A body that says to be of another kind or version. */
+function checkKind(value: unknown, expected: Expected & { readonly schema: ObjectSchema }): void {
   if (!isObject(value)) return;
   const apiVersion = apiVersionOf(expected);
   const kind = typeof value.kind === "string" && value.kind !== "" ? value.kind : expected.kind;
   const given =
     typeof value.apiVersion === "string" && value.apiVersion !== "" ? value.apiVersion : apiVersion;
-  const version = given.slice(given.indexOf("/") + 1);
-  if (kind !== expected.kind) {
-    throw badRequest(
-      cannotBeHandledMessage(
-        kind,
-        version,
-        expected.kind,
-        `no kind "${kind}" is registered for version "${given}" in scheme "pkg/api/legacyscheme/scheme.go:30"`,
-      ),
+  if (kind === expected.kind && given === apiVersion) return;
+  const slash = given.indexOf("/");
+  const [group, version] = [given.slice(0, Math.max(slash, 0)), given.slice(slash + 1)];
+  const refuse = (why: string): Error =>
+    badRequest(cannotBeHandledMessage(kind, version, expected.kind, why));
+  if (expected.schema.custom === undefined && kindSchema(group, version, kind) === undefined)
+    throw refuse(
+      `no kind "${kind}" is registered for version "${given}" in scheme "pkg/runtime/scheme.go:111"`,
     );
-  }
-  if (given !== apiVersion)
+  if (given !== apiVersion && kind === expected.kind)
     throw badRequest(
       `the API version in the data (${given}) does not match the expected API version (${apiVersion})`,
     );
+  if (expected.schema.custom === undefined) {
+    const into = `${internalPackage(expected.group)}.${expected.kind}`;
+    throw refuse(`converting (${version}.${kind}) to (${into}): unknown conversion`);
+  }
+  const { metadata } = value;
+  const name = isObject(metadata) && typeof metadata.name === "string" ? metadata.name : "";
+  throw invalidObject(expected, name, [invalid("kind", kind, `must be ${expected.kind}`)]);
 }
 
 /** Unknown and repeated fields: refused, told as warnings, or ignored. */

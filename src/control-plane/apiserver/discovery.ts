@@ -172,18 +172,23 @@ function aggregated(groups: readonly Group[]): object {
       metadata: group.name === "" ? {} : { name: group.name },
       versions: group.versions.map(({ version, resources, by }) => ({
         version,
-        resources: resources.map(discovered),
+        resources: resources.map((one) => discovered(one, by === undefined)),
         freshness: by?.isStale === true ? "Stale" : "Current",
       })),
     })),
   };
 }
 
-function discovered({ facts, subresources }: ServedFacts): object {
+/** Upstream: a built-in resource names group and version only where they are not those that it stands in. */
+function discovered({ facts, subresources, schema }: ServedFacts, isOurs: boolean): object {
   const { group, version, kind } = facts;
+  const isBuiltIn = isOurs && schema === undefined;
+  const own = isBuiltIn ? { group: "", version: "" } : { group, version };
+  const isOwn = (sub: { readonly group: string; readonly version: string }): boolean =>
+    sub.group === group && sub.version === version;
   return {
     resource: facts.plural,
-    responseKind: { group, version, kind },
+    responseKind: { ...own, kind },
     scope: facts.namespaced ? "Namespaced" : "Cluster",
     singularResource: facts.singular,
     verbs: facts.verbs,
@@ -194,7 +199,10 @@ function discovered({ facts, subresources }: ServedFacts): object {
       : {
           subresources: subresources.map((sub) => ({
             subresource: sub.name,
-            responseKind: { group: sub.group, version: sub.version, kind: sub.kind },
+            responseKind: {
+              ...(isOwn(sub) ? own : { group: sub.group, version: sub.version }),
+              kind: sub.kind,
+            },
             verbs: sub.verbs,
           })),
         }),

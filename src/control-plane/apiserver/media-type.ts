@@ -1,5 +1,5 @@
 /** Content negotiation: which representation a request wants, and which one its body has. */
-import { notAcceptable, unsupportedMediaType } from "#machinery/status-error.ts";
+import { notAcceptable, StatusError, unsupportedMediaType } from "#machinery/status-error.ts";
 
 /** What an object shall be turned into: `as=Table;v=v1;g=meta.k8s.io`. */
 export interface Conversion {
@@ -63,6 +63,8 @@ export interface Preferences {
   readonly pretty: string | undefined;
   readonly userAgent: string | undefined;
   readonly allows: (conversion: Conversion) => boolean;
+  /** What could be had by a request of this sort can also be had as the frames of a watch. */
+  readonly isList?: boolean;
   /** A watch: only what can be framed. */
   readonly stream: boolean;
   /** Kinds that are known at run time only have no field numbers. */
@@ -73,10 +75,12 @@ export function negotiate(preferences: Preferences): MediaType {
   const { accept = "", allows, stream, protobuf } = preferences;
   const pretty = wantsPretty(preferences);
   if (accept === "") return { format: "json", pretty };
+  let isKnown = false;
   for (const clause of acceptClauses(accept)) {
     for (const { type, subtype, format } of supported) {
       if (clause.type !== "*" && clause.type !== type) continue;
       if (clause.subtype !== "*" && clause.subtype !== subtype) continue;
+      isKnown = true;
       if (stream && format === "yaml") continue;
       if (!protobuf && format === "protobuf") continue;
       const kind = clause.parameters.get("as");
@@ -92,10 +96,19 @@ export function negotiate(preferences: Preferences): MediaType {
       if (allows(conversion)) return { format, pretty: askedPretty, as: conversion };
     }
   }
+  if (!isKnown && protobuf) throw noRepresentation(stream || preferences.isList === true);
   const all = stream ? ["application/json"] : [supportedNames];
   if (protobuf) all.push(protobufName);
   const names = all.map((name) => (stream ? `${name};stream=watch` : name)).join(", ");
   throw notAcceptable(`only the following media types are accepted: ${names}`);
+}
+
+/** Upstream: of built-in kinds the router refuses what it has never heard of, in its own words. */
+function noRepresentation(isList: boolean): StatusError {
+  const streams = ["application/json;stream=watch", `${protobufName};stream=watch`];
+  const names = [supportedNames, protobufName, ...(isList ? streams : [])].join(", ");
+  const message = `406: Not Acceptable\n\nAvailable representations: ${names}`;
+  return new StatusError(406, "NotAcceptable", message, {});
 }
 
 /** Upstream: browsers and command-line tools get indented JSON. */

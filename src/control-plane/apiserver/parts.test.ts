@@ -62,7 +62,9 @@ test("negotiation: client-go's headers get protobuf, tables where allowed, else 
   expect(choose(table, true).as?.kind).toBe("Table");
   const unknown = "application/json;as=Foo;v=v1;g=meta.k8s.io,application/json";
   expect(choose(unknown).as).toBeUndefined();
-  expect(() => choose("image/png")).toThrow("only the following media types are accepted");
+  expect(() => choose("image/png")).toThrow(
+    "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+  );
   expect(() => choose("application/yaml", true)).toThrow(
     "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
   );

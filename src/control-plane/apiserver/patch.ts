@@ -14,7 +14,7 @@ import type { ApiObject } from "#machinery/meta.ts";
 import { cloneJson, isObject } from "#machinery/object.ts";
 import { jsonPatch, mergePatch, PatchError, strategicMergePatch } from "#machinery/patch.ts";
 import type { ObjectSchema } from "#machinery/schema.ts";
-import { badRequest, invalidObject } from "#machinery/status-error.ts";
+import { badRequest, invalidObject, StatusError } from "#machinery/status-error.ts";
 import { bodyBytes, expectedOf, type FieldValidation, parseBytes } from "./body.ts";
 import { unsupportedBody } from "./media-type.ts";
 import { applyDefaults } from "./object-codec.ts";
@@ -36,6 +36,9 @@ export function patchTypeOf(request: ApiRequest, schema: ObjectSchema | undefine
   );
   const found = offered.find(([mediaType]) => mediaType === name);
   if (found !== undefined) return found[1];
+  // Upstream: of built-in kinds the router refuses it, in its own words.
+  if (schema !== undefined && schema.custom === undefined)
+    throw new StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
   throw unsupportedBody(offered.map(([mediaType]) => mediaType).join(", "));
 }
 

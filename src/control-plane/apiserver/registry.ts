@@ -5,7 +5,7 @@
 import type { User } from "#api/request.ts";
 import type { Resource, StrategyContext } from "#api/resource.ts";
 import { cloneJson, DecodeError } from "#machinery/decode.ts";
-import type { FieldError } from "#machinery/field-error.ts";
+import { type FieldError, inOrder } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { validateObjectMeta, validateObjectMetaUpdate } from "#machinery/meta-validation.ts";
 import type { HistogramSeries } from "#machinery/metrics.ts";
@@ -201,7 +201,7 @@ export class Registry {
   }
 
   refuseIf(errors: readonly FieldError[], name: string): void {
-    if (errors.length > 0) throw invalidObject(this.resource, name, errors);
+    if (errors.length > 0) throw invalidObject(this.resource, name, inOrder(errors));
   }
 
   #exists(name: string, generateBase = "", current?: KeyValue): StatusError {

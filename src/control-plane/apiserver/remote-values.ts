@@ -8,31 +8,16 @@ import { deepFreeze, isObject } from "#machinery/object.ts";
 import { internalError, StatusError, serviceUnavailable } from "#machinery/status-error.ts";
 import type { Bytes, Source } from "#ports/stream.ts";
 import { concat } from "./bytes.ts";
+import { bodyOf } from "./response-body.ts";
 
 const answerBytesMax = 64 * 1024 * 1024;
 const newline = 0x0a;
 
 /** Whole; an answer that is too long is refused. */
-export async function wholeBody({ content }: ApiResponse): Promise<Bytes> {
-  if (content.type === "bytes") return content.bytes;
-  if (content.type !== "stream") throw new Error("the answer has no body");
-  const chunks: Bytes[] = [];
-  let size = 0;
-  for (;;) {
-    const batch = await content.bytes.next();
-    if (batch === undefined) return concat(chunks);
-    for (const chunk of batch) {
-      size += chunk.length;
-      chunks.push(chunk);
-    }
-    if (size > answerBytesMax) {
-      content.bytes.stop();
-      throw serviceUnavailable(
-        `the extension server's answer is longer than ${answerBytesMax} bytes`,
-      );
-    }
-  }
-}
+export const wholeBody = (answer: ApiResponse): Promise<Bytes> =>
+  bodyOf(answer, answerBytesMax, () =>
+    serviceUnavailable(`the extension server's answer is longer than ${answerBytesMax} bytes`),
+  );
 
 /** The request as bytes, asking for JSON. */
 export function asBytes(request: ApiRequest): ApiRequest {

@@ -68,6 +68,7 @@ export const notAllowed = (): StatusError =>
     405,
     "MethodNotAllowed",
     "the server does not allow this method on the requested resource",
+    {},
   );
 
 const namespaceOf = (context: ChainContext, served: ServedResource): string =>

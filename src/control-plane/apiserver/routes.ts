@@ -27,6 +27,8 @@ import type { ServedResource } from "./served-resource.ts";
 import { handleTokenRequest, type TokenParts } from "./token-request.ts";
 import { windows } from "./windows.ts";
 
+const encoder = new TextEncoder();
+
 export interface RouteParts {
   readonly served: ReadonlyMap<string, ServedResource>;
   readonly discovery: Discovery;
@@ -44,6 +46,26 @@ export interface RouteParts {
 
 export const resourceId = (group: string, version: string, plural: string): string =>
   `${group}/${version}/${plural}`;
+
+/** Upstream: below no path that it knows it answers what a web server answers. */
+function noSuchPage({ request }: ChainContext): ApiResponse {
+  if (request.direct) throw noSuchPath();
+  const bytes = encoder.encode("404 page not found\n");
+  const headers = { "x-content-type-options": "nosniff" };
+  return {
+    status: 404,
+    headers,
+    content: { type: "bytes", mediaType: "text/plain; charset=utf-8", bytes },
+  };
+}
+
+/** Whether the path lies below a group that is built in. */
+function isOfKnownGroup({ info }: ChainContext, discovery: Discovery): boolean {
+  const [root = "", group = ""] = info.path.split("/").slice(1);
+  if (root === "api") return group === "v1";
+  if (root !== "apis" || group === "") return false;
+  return discovery.builtIn.some((one) => one.group === group);
+}
 
 export const noSuchPath = (): StatusError =>
   new StatusError(404, "NotFound", "the server could not find the requested resource", {});
@@ -163,8 +185,9 @@ export function routes(parts: RouteParts): ChainHandler {
     if (forwarded !== undefined) return await forwarded;
     if (!info.isResource) {
       const answer = parts.discovery.handle(context) ?? (await parts.path(context));
-      if (answer === undefined) throw noSuchPath();
-      return answer;
+      if (answer !== undefined) return answer;
+      if (isOfKnownGroup(context, parts.discovery)) throw noSuchPath();
+      return noSuchPage(context);
     }
     const id = resourceId(info.group, info.version, info.resource);
     if (id === "/v1/bindings") {
@@ -180,7 +203,10 @@ export function routes(parts: RouteParts): ChainHandler {
     if (review !== undefined)
       return await handleReview(context, review, parts.world, parts.reviews);
     const served = parts.served.get(id);
-    if (served === undefined) throw noSuchPath();
+    if (served === undefined) {
+      if (isOfKnownGroup(context, parts.discovery)) throw noSuchPath();
+      return noSuchPage(context);
+    }
     if (!served.resource.namespaced && info.namespace !== "" && info.resource !== "namespaces")
       throw noSuchPath();
     context.protobuf = served.resource.schema.custom === undefined;

@@ -2,17 +2,17 @@
 
 import type { WebhookClientConfig } from "#api/generated/admissionregistration/v1.ts";
 import type { Service } from "#api/generated/core/v1.ts";
-import type { ApiResponse } from "#api/request.ts";
 import { decodeBase64 } from "#machinery/base64.ts";
 import { parseJson } from "#machinery/json.ts";
 import type { Clock } from "#ports/clock.ts";
-import type { Bytes } from "#ports/stream.ts";
-import { concat } from "./bytes.ts";
 import type { NodeProxy, ProxyTarget } from "./node-proxy.ts";
 import { serviceTarget } from "./proxy-subresources.ts";
 import type { Reader } from "./reader.ts";
+import { bodyOf } from "./response-body.ts";
 
 const answerBytesMax = 3 * 1024 * 1024;
+const tooLong = (): Error =>
+  new Error(`the webhook's answer is longer than ${answerBytesMax} bytes`);
 
 /** Resolves with the parsed answer; rejects with an Error that says why there is none. */
 export type CallWebhook = (
@@ -70,25 +70,6 @@ function placeOf(config: WebhookClientConfig, reader: Reader): Place {
   };
 }
 
-async function bodyOf({ content }: ApiResponse): Promise<Bytes> {
-  if (content.type === "bytes") return content.bytes;
-  if (content.type !== "stream") throw new Error("the webhook did not answer with a body");
-  const chunks: Bytes[] = [];
-  let size = 0;
-  for (;;) {
-    const batch = await content.bytes.next();
-    if (batch === undefined) return concat(chunks);
-    for (const chunk of batch) {
-      size += chunk.length;
-      chunks.push(chunk);
-    }
-    if (size > answerBytesMax) {
-      content.bytes.stop();
-      throw new Error(`the webhook's answer is longer than ${answerBytesMax} bytes`);
-    }
-  }
-}
-
 export function webhookCaller({ proxy, reader, clock }: WebhookClientParts): CallWebhook {
   return async (config, body, timeoutSeconds) => {
     if (proxy === undefined) throw new Error("this API server was started without a network");
@@ -110,7 +91,7 @@ export function webhookCaller({ proxy, reader, clock }: WebhookClientParts): Cal
         gone: gone.signal,
         direct: false,
       });
-      const bytes = await bodyOf(answer);
+      const bytes = await bodyOf(answer, answerBytesMax, tooLong);
       if (answer.status < 200 || answer.status > 299)
         throw new Error(`the webhook answered with status ${answer.status}`);
       return parseJson(bytes);

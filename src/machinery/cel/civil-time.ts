@@ -1,5 +1,6 @@
 /** Timestamps and durations as CEL reads, writes and takes them apart: the calendar by arithmetic, time zones by fixed offset. */
 
+import { dateOf, dayOf } from "../civil-date.ts";
 import { formatGoDuration, parseGoDuration } from "../go-duration.ts";
 import { CelError, Duration, Timestamp } from "./value.ts";
 
@@ -24,36 +25,6 @@ export function duration(nanos: bigint): Duration {
   return new Duration(nanos);
 }
 
-/** Days since 1970-01-01 of a date of the Gregorian calendar. */
-function daysOf(year: number, month: number, day: number): number {
-  const shifted = month <= 2 ? year - 1 : year;
-  const era = Math.floor(shifted / 400);
-  const yearOfEra = shifted - era * 400;
-  const dayOfYear = Math.floor((153 * (month + (month > 2 ? -3 : 9)) + 2) / 5) + day - 1;
-  const dayOfEra =
-    yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear;
-  return era * 146097 + dayOfEra - 719468;
-}
-
-function dateOf(days: number): { year: number; month: number; day: number } {
-  const shifted = days + 719468;
-  const era = Math.floor(shifted / 146097);
-  const dayOfEra = shifted - era * 146097;
-  const yearOfEra = Math.floor(
-    (dayOfEra -
-      Math.floor(dayOfEra / 1460) +
-      Math.floor(dayOfEra / 36524) -
-      Math.floor(dayOfEra / 146096)) /
-      365,
-  );
-  const dayOfYear =
-    dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
-  const part = Math.floor((5 * dayOfYear + 2) / 153);
-  const day = dayOfYear - Math.floor((153 * part + 2) / 5) + 1;
-  const month = part < 10 ? part + 3 : part - 9;
-  return { year: yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, day };
-}
-
 const monthDays = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 const isLeap = (year: number): boolean => (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;
 const daysIn = (year: number, month: number): number =>
@@ -73,7 +44,7 @@ export function parseTimestamp(text: string): Timestamp | undefined {
   if (Number(east ?? 0) > 24 || Number(south ?? 0) > 59) return undefined;
   const offset = (Number(east ?? 0) * 60 + Number(south ?? 0)) * (sign === "-" ? -60 : 60);
   const clock = Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds);
-  const whole = BigInt(daysOf(year, month, day) * 86400 + clock - offset);
+  const whole = BigInt(dayOf(year, month, day) * 86400 + clock - offset);
   return timestamp(whole * second + BigInt(part.padEnd(9, "0") || "0"));
 }
 
@@ -116,7 +87,7 @@ function partsOf(nanos: bigint): Parts {
     second: clock % 60,
     nanos: Number(nanos - seconds * second),
     weekday: (((days + 4) % 7) + 7) % 7,
-    dayOfYear: days - daysOf(date.year, 1, 1),
+    dayOfYear: days - dayOf(date.year, 1, 1),
   };
 }
 

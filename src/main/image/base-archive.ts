@@ -2,30 +2,18 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { blobPath, type ImageConfig, type Layer } from "#node/image/oci.ts";
+import { blobPath } from "#node/image/oci.ts";
 import { readTar } from "#node/image/tar.ts";
-
-interface IndexDocument {
-  manifests?: { digest: string; mediaType?: string; platform?: { architecture?: string } }[];
-}
-interface ManifestDocument {
-  config: { digest: string };
-  layers: { mediaType: string; digest: string; size: number }[];
-}
-interface ConfigDocument {
-  config?: {
-    Env?: string[];
-    Entrypoint?: string[];
-    Cmd?: string[];
-    WorkingDir?: string;
-    User?: string;
-  };
-  rootfs: { diff_ids: string[] };
-}
-export interface BaseImage {
-  readonly layers: readonly Layer[];
-  readonly config: Partial<ImageConfig>;
-}
+import {
+  type BaseImage,
+  type ConfigDocument,
+  configOf,
+  type IndexDocument,
+  isIndex,
+  layersOf,
+  type ManifestDocument,
+  pickManifest,
+} from "./base-image.ts";
 
 export function readBaseArchive(file: string, blobFolder: string, architecture: string): BaseImage {
   let bytes: Uint8Array = readFileSync(file);
@@ -41,38 +29,19 @@ export function readBaseArchive(file: string, blobFolder: string, architecture: 
     return JSON.parse(new TextDecoder().decode(content)) as T;
   };
   let index = json<IndexDocument>("index.json");
-  let entry = pick(index, architecture);
-  if (/index|manifest\.list/.test(entry?.mediaType ?? "")) {
+  let entry = pickManifest(index, architecture);
+  if (isIndex(entry?.mediaType)) {
     index = json<IndexDocument>(blobPath(entry?.digest ?? ""));
-    entry = pick(index, architecture);
+    entry = pickManifest(index, architecture);
   }
   if (entry === undefined) throw new Error(`${file} holds no image for ${architecture}`);
   const manifest = json<ManifestDocument>(blobPath(entry.digest));
   const config = json<ConfigDocument>(blobPath(manifest.config.digest));
-  const layers = manifest.layers.map((layer, at) => {
-    const content = files.get(blobPath(layer.digest));
-    if (content === undefined) throw new Error(`${file} lacks its layer ${layer.digest}`);
-    writeFileSync(join(blobFolder, layer.digest.slice("sha256:".length)), content);
-    return {
-      digest: layer.digest,
-      sizeBytes: layer.size,
-      mediaType: layer.mediaType,
-      diffId: config.rootfs.diff_ids[at] ?? layer.digest,
-    };
-  });
-  const { Env, Entrypoint, Cmd, WorkingDir, User } = config.config ?? {};
-  return {
-    layers,
-    config: {
-      ...(Env === undefined ? {} : { env: Env }),
-      ...(Entrypoint === undefined ? {} : { entrypoint: Entrypoint }),
-      ...(Cmd === undefined ? {} : { command: Cmd }),
-      ...(WorkingDir ? { workingDirectory: WorkingDir } : {}),
-      ...(User ? { user: User } : {}),
-    },
-  };
+  const layers = layersOf(manifest, config);
+  for (const { digest } of layers) {
+    const content = files.get(blobPath(digest));
+    if (content === undefined) throw new Error(`${file} lacks its layer ${digest}`);
+    writeFileSync(join(blobFolder, digest.slice("sha256:".length)), content);
+  }
+  return { layers, config: configOf(config) };
 }
-
-const pick = (index: IndexDocument, architecture: string) =>
-  index.manifests?.find((one) => one.platform?.architecture === architecture) ??
-  index.manifests?.[0];

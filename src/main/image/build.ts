@@ -19,7 +19,8 @@ import {
 } from "#node/image/oci.ts";
 import { tarEnd, tarHeader, tarPadding } from "#node/image/tar.ts";
 import { applicationEntries, startArguments } from "./application.ts";
-import { type BaseImage, readBaseArchive } from "./base-archive.ts";
+import { readBaseArchive } from "./base-archive.ts";
+import type { BaseImage } from "./base-image.ts";
 import { writeLayer } from "./layer.ts";
 import { nodeBaseEntries } from "./node-base.ts";
 

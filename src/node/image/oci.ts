@@ -11,13 +11,19 @@ export interface Layer extends Blob {
   readonly diffId: string;
 }
 export interface ImageConfig {
-  readonly entrypoint: readonly string[];
+  readonly entrypoint?: readonly string[];
   readonly command?: readonly string[];
   readonly env: readonly string[];
   readonly workingDirectory?: string;
   readonly user?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly exposedPorts?: readonly string[];
+  readonly volumes?: readonly string[];
+  readonly stopSignal?: string;
+  readonly author?: string;
+  /** Docker's; Kubernetes reads neither. */
+  readonly shell?: readonly string[];
+  readonly onBuild?: readonly string[];
 }
 
 export const tarLayerType = "application/vnd.oci.image.layer.v1.tar";
@@ -26,26 +32,33 @@ const manifestType = "application/vnd.oci.image.manifest.v1+json";
 
 const encodeJson = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
 
+const asKeys = (names: readonly string[] | undefined) =>
+  names === undefined ? undefined : Object.fromEntries(names.map((name) => [name, {}]));
+
 /** The configuration document. Without a creation time, so that equal input gives an equal image. */
 export function imageConfigDocument(
   architecture: string,
   config: ImageConfig,
   layers: readonly Layer[],
 ): Uint8Array {
+  const optional = {
+    User: config.user,
+    ExposedPorts: asKeys(config.exposedPorts),
+    Entrypoint: config.entrypoint,
+    Cmd: config.command,
+    Volumes: asKeys(config.volumes),
+    WorkingDir: config.workingDirectory,
+    Labels: config.labels,
+    StopSignal: config.stopSignal,
+    Shell: config.shell,
+    OnBuild: config.onBuild,
+  };
   return encodeJson({
     architecture,
     os: "linux",
-    config: {
-      ...(config.user === undefined ? {} : { User: config.user }),
-      ...(config.exposedPorts === undefined
-        ? {}
-        : { ExposedPorts: Object.fromEntries(config.exposedPorts.map((port) => [port, {}])) }),
-      Env: config.env,
-      Entrypoint: config.entrypoint,
-      ...(config.command === undefined ? {} : { Cmd: config.command }),
-      ...(config.workingDirectory === undefined ? {} : { WorkingDir: config.workingDirectory }),
-      ...(config.labels === undefined ? {} : { Labels: config.labels }),
-    },
+    ...(config.author === undefined ? {} : { author: config.author }),
+    // What is undefined is no part of JSON.
+    config: { Env: config.env, ...optional },
     rootfs: { type: "layers", diff_ids: layers.map((layer) => layer.diffId) },
     history: layers.map(() => ({ created_by: "wherry image build" })),
   });

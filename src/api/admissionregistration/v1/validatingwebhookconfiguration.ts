@@ -16,6 +16,7 @@ export const ValidatingWebhookConfiguration = defineResource<ValidatingWebhookCo
   ],
   strategy: {
     tracksGeneration: true,
+    allowUnconditionalUpdate: false,
     defaults({ webhooks }) {
       for (const hook of webhooks ?? []) setWebhookDefaults(hook);
     },

@@ -1,6 +1,7 @@
 /** What webhooks of admission must be like, and their defaults; both kinds of configuration share them. Wording is upstream's. */
 import { type FieldError, invalid, notSupported, required } from "#machinery/field-error.ts";
 import { validateLabelSelector } from "#machinery/selector.ts";
+import { readUrl } from "#machinery/url.ts";
 import {
   isDns1035Label,
   isDns1123Subdomain,
@@ -89,32 +90,28 @@ export function validateRule(rule: RuleWithOperations, path: string): FieldError
 const urlForm = "; desired format: https://host[/path]";
 
 function validateUrl(text: string, path: string): FieldError[] {
-  let url: URL;
-  try {
-    url = new URL(text);
-  } catch {
-    return [required(path, `url must be a valid URL: parse ${JSON.stringify(text)}${urlForm}`)];
-  }
+  const url = readUrl(text);
+  if ("problem" in url)
+    return [required(path, `url must be a valid URL: ${url.problem}${urlForm}`)];
   const errors: FieldError[] = [];
-  const scheme = url.protocol.replace(/:$/, "");
+  const { scheme, user, host, query, fragment } = url;
   if (scheme !== "https")
     errors.push(invalid(path, scheme, `'https' is the only allowed URL scheme${urlForm}`));
-  if (url.host === "") errors.push(invalid(path, url.host, `host must be specified${urlForm}`));
-  if (url.username !== "" || url.password !== "")
-    errors.push(invalid(path, url.username, "user information is not permitted in the URL"));
-  if (url.hash !== "")
-    errors.push(invalid(path, url.hash.slice(1), "fragments are not permitted in the URL"));
-  if (url.search !== "")
-    errors.push(
-      invalid(path, url.search.slice(1), "query parameters are not permitted in the URL"),
-    );
+  if (host === "") errors.push(invalid(path, host, `host must be specified${urlForm}`));
+  if (user !== undefined)
+    errors.push(invalid(path, user, "user information is not permitted in the URL"));
+  if (fragment !== "")
+    errors.push(invalid(path, fragment, "fragments are not permitted in the URL"));
+  if (query !== "")
+    errors.push(invalid(path, query, "query parameters are not permitted in the URL"));
   return errors;
 }
 
 function validateService(service: ServiceReference, path: string): FieldError[] {
   const errors: FieldError[] = [];
-  if (service.name === "") errors.push(required(`${path}.name`));
-  if (service.namespace === "") errors.push(required(`${path}.namespace`));
+  // Upstream takes the one for the other here; clients see the swapped names.
+  if (service.namespace === "") errors.push(required(`${path}.name`));
+  if (service.name === "") errors.push(required(`${path}.namespace`));
   const port = service.port ?? 443;
   const problems = isPortNumber(port);
   if (problems.length > 0)
@@ -154,7 +151,6 @@ function validateVersions(versions: readonly string[], path: string): FieldError
 
 function validateHook(hook: Webhook, path: string, mutating: boolean): FieldError[] {
   const errors = [
-    ...validateVersions(hook.admissionReviewVersions ?? [], `${path}.admissionReviewVersions`),
     ...isFullyQualifiedName(`${path}.name`, hook.name),
     ...(hook.rules ?? []).flatMap((rule, index) => validateRule(rule, `${path}.rules[${index}]`)),
     ...oneOf(`${path}.failurePolicy`, hook.failurePolicy, ["Fail", "Ignore"]),
@@ -162,7 +158,7 @@ function validateHook(hook: Webhook, path: string, mutating: boolean): FieldErro
   ];
   const none = ["None", "NoneOnDryRun"];
   const { sideEffects, timeoutSeconds = 10 } = hook;
-  if ((sideEffects ?? "") === "")
+  if (sideEffects === undefined)
     errors.push(required(`${path}.sideEffects`, `must specify one of ${none.join(", ")}`));
   else errors.push(...oneOf(`${path}.sideEffects`, sideEffects, none));
   if (timeoutSeconds < 1 || timeoutSeconds > 30) {
@@ -188,6 +184,8 @@ export function validateWebhooks(hooks: readonly Webhook[], mutating: boolean): 
   for (const [index, hook] of hooks.entries()) {
     const path = `webhooks[${index}]`;
     errors.push(...validateHook(hook, path, mutating));
+    const versions = hook.admissionReviewVersions ?? [];
+    errors.push(...validateVersions(versions, `${path}.admissionReviewVersions`));
     if (names.has(hook.name))
       errors.push({
         path: `${path}.name`,

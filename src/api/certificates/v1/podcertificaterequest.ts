@@ -19,15 +19,12 @@ import type {
 } from "../../generated/certificates/v1.ts";
 import { defineResource } from "../../resource.ts";
 import { certificatesGroup } from "./certificatesigningrequest.ts";
-import { validateSignerName } from "./signer-name.ts";
+import { expirationSecondsMax, expirationSecondsMin, validateSignerName } from "./signer-name.ts";
 import { validateUserAnnotations } from "./user-annotations.ts";
 
 export type PodCertificateRequest = PodCertificateRequestObject;
 
 const uidLengthMax = 128;
-const expirationSecondsMin = 3600;
-const expirationSecondsMax = 91 * 24 * 3600;
-const kubernetesExpirationSecondsMax = 24 * 3600;
 const verdicts = ["Issued", "Denied", "Failed"] as const;
 export type Verdict = (typeof verdicts)[number];
 
@@ -57,9 +54,7 @@ function identified(
 function validateExpiration({ signerName, maxExpirationSeconds }: PodCertificateRequestSpec) {
   const path = "spec.maxExpirationSeconds";
   if (maxExpirationSeconds === undefined) return [required(path, "must be set")];
-  const host = signerName.split("/")[0] ?? "";
-  const ours = host === "kubernetes.io" || host.endsWith(".kubernetes.io");
-  const max = ours ? kubernetesExpirationSecondsMax : expirationSecondsMax;
+  const max = expirationSecondsMax(signerName);
   if (expirationSecondsMin <= maxExpirationSeconds && maxExpirationSeconds <= max) return [];
   const detail = `must be in the range [${expirationSecondsMin}, ${max}]`;
   return [invalid(path, maxExpirationSeconds, detail)];

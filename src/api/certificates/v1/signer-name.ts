@@ -7,6 +7,14 @@ import {
 } from "#machinery/validation.ts";
 
 const signerLengthMax = 571;
+const daySeconds = 24 * 3600;
+
+/** What may be asked of the life of a pod's certificate, in seconds; the signers of Kubernetes itself give a day at most (KEP-4317). */
+export const expirationSecondsMin = 3600;
+export function expirationSecondsMax(signerName: string): number {
+  const host = signerName.split("/")[0] ?? "";
+  return host === "kubernetes.io" || host.endsWith(".kubernetes.io") ? daySeconds : 91 * daySeconds;
+}
 
 /** "example.com/name": a domain of at least two labels, a slash, a path of subdomains. */
 export function validateSignerName(name: string, path: string): FieldError[] {

@@ -11,7 +11,11 @@ import {
 } from "#machinery/field-error.ts";
 import { validateLabelSelector } from "#machinery/selector.ts";
 import { isDns1123Subdomain } from "#machinery/validation.ts";
-import { validateSignerName } from "../../../certificates/v1/signer-name.ts";
+import {
+  expirationSecondsMax,
+  expirationSecondsMin,
+  validateSignerName,
+} from "../../../certificates/v1/signer-name.ts";
 import { validateUserAnnotations } from "../../../certificates/v1/user-annotations.ts";
 import type {
   ClusterTrustBundleProjection,
@@ -34,9 +38,6 @@ import type { PodRules } from "./rules.ts";
 
 const tokenSecondsMin = 600;
 const tokenSecondsMax = 2 ** 32;
-const certificateSecondsMin = 3600;
-const certificateSecondsMax = 91 * 24 * 3600;
-const kubernetesCertificateSecondsMax = 24 * 3600;
 const keyTypes = ["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
 
 function validateDownwardFile(file: DownwardAPIVolumeFile, path: string): FieldError[] {
@@ -130,11 +131,9 @@ function validateCertificate(source: PodCertificateProjection, path: string): Fi
   if (!keyTypes.includes(keyType)) errors.push(notSupported(`${path}.keyType`, keyType, keyTypes));
   if (maxExpirationSeconds !== undefined) {
     const at = `${path}.maxExpirationSeconds`;
-    const host = signerName.split("/")[0] ?? "";
-    const ours = host === "kubernetes.io" || host.endsWith(".kubernetes.io");
-    const max = ours ? kubernetesCertificateSecondsMax : certificateSecondsMax;
-    if (maxExpirationSeconds < certificateSecondsMin) {
-      const detail = `if provided, maxExpirationSeconds must be >= ${certificateSecondsMin}`;
+    const max = expirationSecondsMax(signerName);
+    if (maxExpirationSeconds < expirationSecondsMin) {
+      const detail = `if provided, maxExpirationSeconds must be >= ${expirationSecondsMin}`;
       errors.push(invalid(at, maxExpirationSeconds, detail));
     }
     if (maxExpirationSeconds > max) {
