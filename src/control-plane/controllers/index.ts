@@ -23,6 +23,7 @@ import { endpointSliceController } from "./endpointslice.ts";
 import { endpointSliceMirroringController } from "./endpointslice-mirroring.ts";
 import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
+import { horizontalPodAutoscalerController } from "./horizontal-pod-autoscaler.ts";
 import { ingressStatusController } from "./ingress-status.ts";
 import { jobController } from "./job.ts";
 import { namespaceController } from "./namespace.ts";
@@ -71,6 +72,7 @@ export const controllers: readonly Controller[] = [
   ttlAfterFinishedController,
   disruptionController,
   staleDisruptionController,
+  horizontalPodAutoscalerController,
   endpointSliceController,
   endpointSliceMirroringController,
   endpointsController,
