@@ -53,7 +53,9 @@ export interface BenchCluster {
   readonly name: string;
   readonly data: string;
   /** Milliseconds that the whole command took. */
-  up(): Promise<number>;
+  up(...more: string[]): Promise<number>;
+  /** A further node dies as by a power failure. */
+  crash(node: string): Promise<void>;
   down(purge: boolean): Promise<void>;
   /** kill -9 of all of wherry's own processes; containerd and the pods run on. */
   kill(): Promise<void>;
@@ -139,10 +141,13 @@ function benchCluster(name: string): BenchCluster {
   return {
     name,
     data,
-    async up() {
+    async up(...more) {
       const began = performance.now();
-      await run("up", "--name", name, "--data-dir", data, "--no-install");
+      await run("up", "--name", name, "--data-dir", data, "--no-install", ...more);
       return performance.now() - began;
+    },
+    async crash(node) {
+      await run("down", "--name", node, "--crash");
     },
     async down(purge) {
       await run("down", "--name", name, ...(purge ? ["--purge"] : []));

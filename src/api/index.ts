@@ -49,6 +49,11 @@ import { ClusterRole } from "./rbac/v1/clusterrole.ts";
 import { ClusterRoleBinding } from "./rbac/v1/clusterrolebinding.ts";
 import { Role } from "./rbac/v1/role.ts";
 import { RoleBinding } from "./rbac/v1/rolebinding.ts";
+import { DeviceClass } from "./resource/v1/deviceclass.ts";
+import { DeviceTaintRule } from "./resource/v1/devicetaintrule.ts";
+import { ResourceClaim } from "./resource/v1/resourceclaim.ts";
+import { ResourceClaimTemplate } from "./resource/v1/resourceclaimtemplate.ts";
+import { ResourceSlice } from "./resource/v1/resourceslice.ts";
 import type { Resource } from "./resource.ts";
 import { PriorityClass } from "./scheduling/v1/priorityclass.ts";
 import { CSIDriver } from "./storage/v1/csidriver.ts";
@@ -107,6 +112,11 @@ export const builtInResources: readonly Resource[] = [
   ValidatingAdmissionPolicyBinding,
   ValidatingWebhookConfiguration,
   CustomResourceDefinition,
+  DeviceClass,
+  DeviceTaintRule,
+  ResourceClaim,
+  ResourceClaimTemplate,
+  ResourceSlice,
   CSIDriver,
   CSINode,
   CSIStorageCapacity,

@@ -66,8 +66,11 @@ export interface RowCondition {
  * metadata validation and immutability, no-op updates.
  */
 export interface Strategy<T extends ApiObject> {
-  /** Defaults that the schema's markers do not say. Called on every decoded object, also on what is read from the store. */
-  readonly defaults?: (object: T) => void;
+  /**
+   * Defaults that the schema's markers do not say. Called on every decoded object, also on what is read from the store; `now` is there for
+   * what a request brings.
+   */
+  readonly defaults?: (object: T, now?: number) => void;
   readonly prepareForCreate?: (object: T, context: StrategyContext) => void;
   readonly prepareForUpdate?: (object: T, old: T, context: StrategyContext) => void;
   readonly prepareForStatusUpdate?: (object: T, old: T, context: StrategyContext) => void;

@@ -11,15 +11,9 @@ import { reviewFacts } from "#control-plane/apiserver/reviews.ts";
 import { bindingFacts, offeredFacts } from "#control-plane/apiserver/routes.ts";
 
 const later = "not built yet";
-const devices = "nodes of ours have no drivers of devices";
 const notServed: Readonly<Record<string, string>> = {
   "admissionregistration.k8s.io/v1/mutatingadmissionpolicies": later,
   "admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings": later,
-  "resource.k8s.io/v1/deviceclasses": devices,
-  "resource.k8s.io/v1/devicetaintrules": devices,
-  "resource.k8s.io/v1/resourceclaims": devices,
-  "resource.k8s.io/v1/resourceclaimtemplates": devices,
-  "resource.k8s.io/v1/resourceslices": devices,
 };
 
 interface Discovered {

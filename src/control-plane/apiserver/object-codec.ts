@@ -30,10 +30,10 @@ export function canonical(resource: Resource, object: object): ApiObject {
   return decoded;
 }
 
-/** All defaults of a version, in place. */
-export function applyDefaults(resource: Resource, object: ApiObject): void {
+/** All defaults of a version, in place. `now`: of what a request brings; those of what is stored never depend on the time. */
+export function applyDefaults(resource: Resource, object: ApiObject, now?: number): void {
   applySchemaDefaults(resource.schema, object);
-  resource.strategy.defaults?.(object);
+  resource.strategy.defaults?.(object, now);
 }
 
 export function encodeForStore(object: ApiObject): Bytes {

@@ -62,6 +62,8 @@ export interface RegistryParts {
 /** Who writes, how. `served` is the version in which the request speaks. */
 export interface WriteScope {
   readonly user: User;
+  /** As it was authorized. */
+  readonly verb?: string;
   readonly namespace: string;
   readonly subresource: string;
   readonly dryRun: boolean;
@@ -229,7 +231,7 @@ export class Registry {
     oldObject: ApiObject | undefined,
   ): AdmissionRequest {
     const { group, version, kind, plural } = scope.served;
-    const { subresource, namespace, user, dryRun, warnings } = scope;
+    const { subresource, namespace, user, verb, dryRun, warnings } = scope;
     return {
       operation,
       group,
@@ -243,6 +245,7 @@ export class Registry {
       object,
       oldObject,
       user,
+      ...(verb === undefined ? {} : { verb }),
       dryRun,
       warnings,
     };

@@ -45,9 +45,10 @@ export function scopeOf(
   served: ServedResource,
   dryRun: boolean,
 ): WriteScope {
-  const { namespace, subresource } = context.info;
+  const { namespace, subresource, verb } = context.info;
   return {
     user: context.user,
+    verb,
     namespace: served.resource.namespaced ? namespace : "",
     subresource,
     dryRun,
@@ -148,6 +149,7 @@ function readObject(
   served: ServedResource,
   options: WriteOptions,
   namespace: string,
+  now: number,
 ): { readonly object: ApiObject; readonly reset: boolean } {
   const { resource } = served;
   const { object: said, value } = readBodyAndValue(
@@ -156,7 +158,7 @@ function readObject(
     options.fieldValidation,
     context.warnings,
   );
-  applyDefaults(resource, said);
+  applyDefaults(resource, said, now);
   const object = served.heard(said);
   ensureNamespace(object.metadata, namespace);
   return { object, reset: resetsManagers(value) };
@@ -171,7 +173,7 @@ export async function handleCreate(
   const form = formOf(context, world.now());
   const options = writeOptions(context.request);
   const scope = scopeOf(context, served, options.dryRun);
-  const { object, reset } = readObject(context, served, options, scope.namespace);
+  const { object, reset } = readObject(context, served, options, scope.namespace, world.now());
   if ((object.metadata.resourceVersion ?? "") !== "")
     throw new StatusError(500, "", "resourceVersion should not be set on objects to be created");
   wipeSystemFields(object.metadata);
@@ -214,7 +216,7 @@ export async function handleUpdate(
   const options = writeOptions(context.request);
   const { name, subresource } = context.info;
   const scope = scopeOf(context, served, options.dryRun);
-  const { object, reset } = readObject(context, served, options, scope.namespace);
+  const { object, reset } = readObject(context, served, options, scope.namespace, world.now());
   checkName(object, name);
   dedupeOwners(object.metadata, context.warnings, false);
   const create = served.registry.resource.strategy.allowCreateOnUpdate === true;
@@ -311,8 +313,12 @@ const answeredWithObject = new Set([
   "/resourcequotas",
   "/serviceaccounts",
   "/services",
+  "resource.k8s.io/deviceclasses",
+  "resource.k8s.io/resourceclaims",
+  "resource.k8s.io/resourceclaimtemplates",
+  "resource.k8s.io/resourceslices",
 ]);
-const groupsAnsweredWithObject = new Set(["storage.k8s.io", "resource.k8s.io"]);
+const groupsAnsweredWithObject = new Set(["storage.k8s.io"]);
 
 export async function handleDelete(
   context: ChainContext,

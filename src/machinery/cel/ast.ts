@@ -77,6 +77,9 @@ export interface Issue {
 
 /** As cel-go shows issues: each with its line and a caret. */
 export function issuesText(source: string, issues: readonly Issue[]): string {
+  // Upstream: an empty text has no line that could be shown.
+  if (source === "")
+    return issues.map(({ message }) => `ERROR: <input>:1:0: ${message}`).join("\n");
   const lines = source.split("\n");
   const placed = issues.map((issue) => {
     let left = Math.min(Math.max(issue.at, 0), source.length);

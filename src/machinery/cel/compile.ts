@@ -26,12 +26,13 @@ const baseFunctions = functionsOf(kubernetesFunctions);
 
 export function environmentOf(
   variables: readonly (readonly [string, Type])[],
-  more: Partial<Pick<Environment, "functions" | "structs">> = {},
+  more: Partial<Pick<Environment, "functions" | "structs" | "binds">> = {},
 ): Environment {
   return {
     functions: more.functions ?? baseFunctions,
     variables: new Map(variables),
     structs: more.structs ?? (() => undefined),
+    ...(more.binds === true ? { binds: true } : {}),
   };
 }
 
@@ -79,7 +80,7 @@ export type Compiled =
 /** The program, or all that is wrong with the text, as cel-go says it. */
 export function compile(source: string, environment: Environment): Compiled {
   const fail = (issues: readonly Issue[]): Compiled => ({ problem: issuesText(source, issues) });
-  const parsed = parse(source);
+  const parsed = parse(source, environment.binds);
   if ("issues" in parsed) return fail(parsed.issues);
   const found = check(parsed.expr, environment);
   if ("issues" in found) return fail(found.issues);

@@ -44,6 +44,8 @@ export interface Environment {
   readonly variables: ReadonlyMap<string, Type>;
   /** Types that an expression may construct, by name. */
   readonly structs: (name: string) => ObjectType | undefined;
+  /** Values may be named by cel.bind. */
+  readonly binds?: boolean;
 }
 
 export function functionsOf(

@@ -158,8 +158,21 @@ function twoVariables(name: string, target: Expr, at: number, args: readonly Exp
   }
 }
 
-/** The loop that a call to a macro stands for; undefined: no macro has this name and so many arguments. */
-export function expandMacro(call: Call): Expr | undefined {
+/** `cel.bind(name, value, expression)`. */
+function binding({ name, target, args, at }: Call): Expr | undefined {
+  const [variable, value, body] = args;
+  if (target?.kind !== "ident" || target.name !== "cel" || name !== "bind") return undefined;
+  if (args.length !== 3 || value === undefined || body === undefined) return undefined;
+  const what = "cel.bind() variable names must be simple identifiers";
+  return bind(at, variableOf(variable, what), value, body);
+}
+
+/**
+ * The loop that a call to a macro stands for; undefined: no macro has this name and so many arguments. `binds`: cel.bind is one of them.
+ */
+export function expandMacro(call: Call, binds: boolean): Expr | undefined {
+  const bound = binds ? binding(call) : undefined;
+  if (bound !== undefined) return bound;
   const { name, target, args, at } = call;
   if (target === undefined) {
     if (name !== "has" || args.length !== 1) return undefined;

@@ -35,12 +35,14 @@ class SyntaxProblem extends Error {
 
 class Parser {
   readonly #tokens: readonly Token[];
+  readonly #binds: boolean;
   readonly issues: Issue[] = [];
   #next = 0;
   #depth = 0;
 
-  constructor(tokens: readonly Token[]) {
+  constructor(tokens: readonly Token[], binds: boolean) {
     this.#tokens = tokens;
+    this.#binds = binds;
   }
 
   get #token(): Token {
@@ -198,7 +200,7 @@ class Parser {
 
   #expanded(call: Expr & { kind: "call" }): Expr {
     try {
-      return expandMacro(call) ?? call;
+      return expandMacro(call, this.#binds) ?? call;
     } catch (error) {
       if (!(error instanceof MacroProblem)) throw error;
       this.issues.push(error.issue);
@@ -304,7 +306,11 @@ class Parser {
   }
 }
 
-export function parse(source: string): { readonly expr: Expr } | { readonly issues: Issue[] } {
+/** `binds`: values may be named by cel.bind. */
+export function parse(
+  source: string,
+  binds = false,
+): { readonly expr: Expr } | { readonly issues: Issue[] } {
   if (source.length > sourceLengthMax) {
     const size = Array.from(source).length;
     if (size > sourceLengthMax) {
@@ -313,7 +319,7 @@ export function parse(source: string): { readonly expr: Expr } | { readonly issu
     }
   }
   const { tokens, issues } = tokenize(source);
-  const parser = new Parser(tokens);
+  const parser = new Parser(tokens, binds);
   try {
     const expr = parser.whole();
     const found = [...issues, ...parser.issues];

@@ -23,7 +23,8 @@ export interface ObjectType {
   readonly field: (name: string) => Type | undefined;
 }
 export type Type =
-  | { readonly kind: Scalar }
+  /** `shown`: a dyn that messages call by another name. */
+  | { readonly kind: Scalar; readonly shown?: string }
   | { readonly kind: "list"; readonly of: Type }
   | { readonly kind: "map"; readonly key: Type; readonly of: Type }
   | { readonly kind: "opaque"; readonly name: string; readonly of: readonly Type[] }
@@ -42,6 +43,7 @@ export const nullType = scalar("null");
 export const timestampType = scalar("timestamp");
 export const durationType = scalar("duration");
 export const dynType = scalar("dyn");
+export const anyType: Type = { kind: "dyn", shown: "google.protobuf.Any" };
 export const errorType = scalar("error");
 export const listOf = (of: Type): Type => ({ kind: "list", of });
 export const mapOf = (key: Type, of: Type): Type => ({ kind: "map", key, of });
@@ -78,7 +80,7 @@ export function typeText(type: Type): string {
     case "error":
       return "!error!";
     default:
-      return type.kind;
+      return "shown" in type && type.shown !== undefined ? type.shown : type.kind;
   }
 }
 

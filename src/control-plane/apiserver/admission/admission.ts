@@ -26,6 +26,8 @@ export interface AdmissionRequest {
   readonly object: ApiObject | undefined;
   readonly oldObject: ApiObject | undefined;
   readonly user: User;
+  /** As it was authorized: "update" or "patch"; absent where nobody asked by HTTP. */
+  readonly verb?: string;
   readonly dryRun: boolean;
   readonly warnings: string[];
 }

@@ -9,6 +9,7 @@ import {
 import { defaultIngressClass } from "./default-ingress-class.ts";
 import { defaultStorageClass } from "./default-storage-class.ts";
 import { defaultTolerationSeconds } from "./default-toleration-seconds.ts";
+import { deviceAccess } from "./device-access.ts";
 import { limitRanger } from "./limit-ranger.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { nodeRestriction } from "./node-restriction.ts";
@@ -46,6 +47,7 @@ export const admissionPlugins: readonly AdmissionPlugin[] = [
   defaultIngressClass,
   podResizeValidator,
   mutatingWebhooks,
+  deviceAccess,
   validatingPolicies,
   validatingWebhooks,
   resourceQuota,
