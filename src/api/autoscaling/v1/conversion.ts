@@ -307,10 +307,8 @@ type Partly<T extends ApiObject> = Omit<T, "spec" | "status"> & {
 function formed(version: string, object: object): ApiObject {
   const schema = kindSchema(group, version, kind);
   if (schema === undefined) throw new Error(`no facts about ${kind} of ${group}/${version}`);
-  const decoded = decodeObject(schema, object, { strict: false }).object as unknown as ApiObject;
-  decoded.kind = kind;
-  decoded.apiVersion = `${group}/${version}`;
-  return decoded;
+  const typed = { kind, apiVersion: `${group}/${version}`, ...object };
+  return decodeObject(schema, typed, { strict: false }).object as unknown as ApiObject;
 }
 
 const isCpu = (metric: two.MetricSpec): boolean =>
