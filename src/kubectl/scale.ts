@@ -167,6 +167,12 @@ async function autoscale(given: Invocation): Promise<void> {
     flags.integer("min"),
     flags.integer("cpu-percent"),
   ];
+  if (flags.given("cpu-percent")) {
+    const instead =
+      "Use --cpu with percentage or resource quantity format (e.g., '70%' for utilization or '500m' for milliCPU).";
+    session.error(`Flag --cpu-percent has been deprecated, ${instead}\n`);
+  }
+  if (!flags.given("max")) throw new CommandError('required flag(s) "max" not set');
   if (most < 1)
     throw new CommandError(`--max=MAXPODS is required and must be at least 1, max: ${most}`);
   if (most < least)
