@@ -211,7 +211,7 @@ async function autoscale(given: Invocation): Promise<void> {
       },
     };
     try {
-      await createObject(given, autoscaler);
+      await createObject(given, autoscaler, (error) => error, "autoscaled");
     } catch (error) {
       // Upstream: version 1 is tried then, if it can say the same; it is refused for the same reason.
       if (cpu !== "" && memory === "" && (percent >= 0 || cpu.trim().endsWith("%"))) throw error;

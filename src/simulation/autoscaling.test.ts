@@ -1,10 +1,13 @@
 /** Stories of autoscaling on simulated machines: work comes and goes, and the workload grows and shrinks after it. */
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { SharedLoad } from "#adapters/memory/shared-load.ts";
 import { Deployment } from "#api/apps/v1/deployment.ts";
 import { HorizontalPodAutoscaler } from "#api/autoscaling/v2/horizontalpodautoscaler.ts";
 import { Event } from "#api/core/v1/event.ts";
 import { createWorld, isReady, type World } from "./world.ts";
+
+/** Many simulated minutes take their time on a busy machine. */
+vi.setConfig({ testTimeout: 120_000 });
 
 const namespace = "default";
 const web = { name: "web", namespace };

@@ -135,7 +135,7 @@ class World {
     await this.admin.create(Pod, {
       metadata: { name, namespace, labels: { app: "web" } },
       spec: { containers: [container] },
-    } as unknown as New<Pod>);
+    });
     const long = formatTime(start - 3_600_000);
     const conditions = [{ type: "Ready", status: "True", lastTransitionTime: long }];
     const status = { phase: "Running", startTime: long, conditions };
@@ -147,7 +147,7 @@ class World {
     await this.admin.create(HorizontalPodAutoscaler, {
       metadata: { name, namespace },
       spec: { scaleTargetRef, maxReplicas: 10, ...spec },
-    } as unknown as New<HorizontalPodAutoscaler>);
+    });
   }
   async replicas(): Promise<number | undefined> {
     return (await this.admin.get(Deployment, web)).spec.replicas;
