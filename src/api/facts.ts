@@ -37,7 +37,7 @@ const scalars: Readonly<Record<string, ScalarSchema>> = {
   d: { type: "duration" },
   q: { type: "quantity" },
   x: { type: "intOrString" },
-  a: { type: "any" },
+  a: { type: "any", isAtomic: true },
   F: { type: "fields" },
 };
 

@@ -39,3 +39,10 @@ export function containerColumns<T>(
     },
   ];
 }
+
+/** Upstream: kinds without columns of their own show when they were made, not how long ago. */
+export const createdAtColumn: PrinterColumn<ApiObject> = {
+  name: "Created At",
+  type: "date",
+  value: ({ metadata }) => metadata.creationTimestamp,
+};

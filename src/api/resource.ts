@@ -28,6 +28,8 @@ export interface PrinterColumn<T> {
   /** 0: always shown; 1: with -o wide. */
   readonly priority?: 0 | 1;
   readonly description?: string;
+  /** Rows have the cell, but no column is told. */
+  readonly isUntold?: true;
   /** `now`: milliseconds since the epoch, for ages. `list`: the objects of the same list; without any where one was asked for. */
   readonly value: (
     object: T,
@@ -123,6 +125,8 @@ export interface Resource<T extends ApiObject = ApiObject> extends Kind<T> {
   readonly schema: ObjectSchema;
   /** Field selectors beyond metadata.name and metadata.namespace: label → value as a string. */
   readonly selectableFields: Readonly<Record<string, (object: T) => string>>;
+  /** What is said of another field than those; kinds that say it in their own words only. */
+  readonly unknownFieldSelector?: (field: string) => string;
   /** Without any: NAME and AGE. The first, NAME, is always there and not listed, unless the list itself has a "Name". */
   readonly printerColumns: readonly PrinterColumn<T>[];
   /** Rows of a list stand in this order; without one in the list's. */
@@ -144,6 +148,7 @@ export interface ResourceDefinition<T extends ApiObject> {
   readonly version: string;
   readonly plural: string;
   readonly selectableFields?: Readonly<Record<string, (object: T) => string>>;
+  readonly unknownFieldSelector?: (field: string) => string;
   readonly printerColumns?: readonly PrinterColumn<T>[];
   readonly tableOrder?: (a: T, b: T) => number;
   readonly rowConditions?: (object: T) => readonly RowCondition[];
@@ -181,6 +186,9 @@ export function defineResource<T extends ApiObject>(
     },
     selectableFields: definition.selectableFields ?? {},
     printerColumns: definition.printerColumns ?? [],
+    ...(definition.unknownFieldSelector === undefined
+      ? {}
+      : { unknownFieldSelector: definition.unknownFieldSelector }),
     ...(definition.tableOrder === undefined ? {} : { tableOrder: definition.tableOrder }),
     ...(definition.rowConditions === undefined ? {} : { rowConditions: definition.rowConditions }),
     ...(definition.rowMetadata === undefined ? {} : { rowMetadata: definition.rowMetadata }),

@@ -24,8 +24,13 @@ export interface NodeOptions extends Omit<KubeletOptions, "client" | "podCidrs">
   readonly proxyHandler: Handler;
   /** Speaks as system:kube-dns; undefined: this node answers no DNS queries. */
   readonly dnsHandler: Handler | undefined;
-  /** `handler` speaks as system:wherry-ingress; undefined: this node answers for no Ingress. */
-  readonly ingress: { readonly handler: Handler; readonly proxy: HttpProxy } | undefined;
+  /**
+   * `handler` speaks as system:wherry-ingress; undefined: this node answers for no Ingress. `forCluster`: nodes without one lead their
+   * ports here.
+   */
+  readonly ingress:
+    | { readonly handler: Handler; readonly proxy: HttpProxy; readonly forCluster: boolean }
+    | undefined;
   readonly dataplane: Dataplane;
   /** Where pods reach this node. */
   readonly address: string;
@@ -183,10 +188,11 @@ function ingressOf(
     { component: "wherry-ingress", host: nodeName },
     { clock, random, log },
   );
-  const { proxy } = ingress;
+  const { proxy, forCluster } = ingress;
   const server = createIngress({
     nodeName,
     address,
+    forCluster,
     proxy,
     client,
     informers,

@@ -24,6 +24,8 @@ export class DecodeError extends Error {
 export interface DecodeOptions {
   /** Also say which fields are unknown. */
   readonly strict: boolean;
+  /** Lists and maps that are always printed are null when they are empty, as Go's after a round through protobuf. */
+  readonly nullsEmpty?: boolean;
   /** What parseJson found; those below unknown fields are not reported (as upstream). */
   readonly duplicates?: readonly string[];
 }
@@ -53,6 +55,7 @@ interface Decoder {
 
 /** Counts unknown fields of the decode that is running; decoding is synchronous and never re-enters. */
 let unknownCount = 0;
+let nullsEmpty = false;
 
 export function decodeObject(
   schema: ObjectSchema,
@@ -62,6 +65,7 @@ export function decodeObject(
   if (schema.custom !== undefined) return decodeCustom(schema.custom, value, options);
   const decoder = decoderOf(schema);
   unknownCount = 0;
+  nullsEmpty = options.nullsEmpty ?? false;
   let object: unknown;
   try {
     if (value === null || value === undefined) object = decoder.zero();
@@ -320,26 +324,30 @@ interface Entry {
   /** What stands there when the value is absent or null; undefined: nothing. */
   readonly absent: (() => unknown) | undefined;
   readonly omits: (decoded: unknown) => boolean;
+  /** A list or a map that may be without members. */
+  readonly holds: boolean;
 }
 
 function entryOf(field: Field, index: number): Entry {
   const decoder = decoderOf(field.schema);
   const isStruct = field.schema.type === "object" || Object.hasOwn(structZeros, field.schema.type);
   const { name } = field;
+  const isContainer = field.schema.type === "list" || field.schema.type === "map";
+  const holds = isContainer && !field.pointer;
   if (field.pointer) {
     const absent = field.omit === "never" ? zeroNull : undefined;
-    return { name, index, decoder, absent, omits: never };
+    return { name, index, decoder, absent, omits: never, holds };
   }
   if (field.omit === "never" || (field.omit === "empty" && isStruct)) {
-    return { name, index, decoder, absent: decoder.zero, omits: never };
+    return { name, index, decoder, absent: decoder.zero, omits: never, holds };
   }
   const omits =
     field.omit === "zero" && isStruct
       ? decoder.isZero
-      : field.schema.type === "list" || field.schema.type === "map"
+      : isContainer
         ? (decoded: unknown) => decoded === null || decoder.isEmpty(decoded)
         : decoder.isEmpty;
-  return { name, index, decoder, absent: undefined, omits };
+  return { name, index, decoder, absent: undefined, omits, holds };
 }
 
 function compileObject(schema: ObjectSchema): Decoder {
@@ -407,7 +415,9 @@ function build(
     }
     if (always[next] === entry) next += 1;
     const decoded = entry.decoder.decode(raw, depth + 1);
-    if (!entry.omits(decoded)) out[entry.name] = decoded;
+    if (nullsEmpty && entry.holds && entry.decoder.isEmpty(decoded)) {
+      if (entry.absent !== undefined) out[entry.name] = null;
+    } else if (!entry.omits(decoded)) out[entry.name] = decoded;
   }
   for (; next < always.length; next++) {
     const printed = always[next];

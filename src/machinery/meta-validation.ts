@@ -3,6 +3,7 @@
  * (objectmeta), apis/meta/v1/validation.
  */
 import {
+  declared,
   duplicate,
   type FieldError,
   forbidden,
@@ -127,6 +128,10 @@ export function validateObjectMetaUpdate(
   return errors;
 }
 
+/** Upstream: generated validation does not tell what stands there now. */
+export const declaredImmutable = (value: unknown, old: unknown, path: string): FieldError[] =>
+  equalObjects(value, old) ? [] : [declared(invalid(path, null, immutableMessage))];
+
 export const validateImmutable = (value: unknown, old: unknown, path: string): FieldError[] =>
   equalObjects(value, old) ? [] : [invalid(path, value, immutableMessage)];
 
@@ -182,6 +187,16 @@ function validateOwnerReference(reference: OwnerReference, path: string): FieldE
   }
   return errors;
 }
+
+const standardFinalizers: readonly string[] = ["kubernetes", "orphan", "foregroundDeletion"];
+
+/** What has no domain must be one of upstream's own. */
+export const validateOwnFinalizers = (finalizers: readonly string[], path: string): FieldError[] =>
+  finalizers.flatMap((one, index) => {
+    if (one.includes("/") || standardFinalizers.includes(one)) return [];
+    const why = "name is neither a standard finalizer name nor is it fully qualified";
+    return [invalid(`${path}[${index}]`, one, why)];
+  });
 
 export function validateFinalizers(finalizers: readonly string[], path: string): FieldError[] {
   const errors = finalizers.flatMap((one) =>

@@ -22,6 +22,8 @@ export interface ScalarSchema {
     | "fields";
   /** Upstream's name of the type, where it has alternatives. */
   readonly name?: string;
+  /** For "any": a change of any part is a change of the whole. */
+  readonly isAtomic?: true;
   /**
    * For "any" of a known shape (JSONSchemaPropsOrBool …): JSON holds the value of one of these fields bare, protobuf a
    * message of them.

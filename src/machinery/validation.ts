@@ -87,6 +87,24 @@ export function isDns1123Subdomain(value: string): string[] {
   return messages;
 }
 
+/** Letters of any case; the words then say so. */
+export function isDns1123SubdomainOfAnyCase(value: string): string[] {
+  const messages: string[] = [];
+  if (byteLength(value) > dns1123SubdomainLengthMax) {
+    messages.push(maxLengthMessage(dns1123SubdomainLengthMax));
+  }
+  if (!isSubdomainText(value.toLowerCase())) {
+    messages.push(
+      regexMessage(
+        "an RFC 1123 subdomain must consist of alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
+        subdomainFormat,
+        "Example.com",
+      ),
+    );
+  }
+  return messages;
+}
+
 export function isDns1123SubdomainWithUnderscore(value: string): string[] {
   const messages: string[] = [];
   if (byteLength(value) > dns1123SubdomainLengthMax) {

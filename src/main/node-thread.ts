@@ -170,6 +170,8 @@ async function run(
         ? undefined
         : {
             handler: ingress.handler,
+            // Joined machines are not trusted with the Secrets of Ingresses.
+            forCluster: true,
             proxy: ingressWorker(ingressInput(input), log.child("ingress"), logStream),
           },
     nodeName,

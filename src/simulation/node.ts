@@ -171,7 +171,11 @@ export class SimulatedNode {
       handler: handlerOf(`system:node:${name}`),
       proxyHandler: handlerOf("system:kube-proxy"),
       dnsHandler: handlerOf("system:kube-dns"),
-      ingress: { handler: handlerOf("system:wherry-ingress"), proxy: this.proxy },
+      ingress: {
+        handler: handlerOf("system:wherry-ingress"),
+        proxy: this.proxy,
+        forCluster: false,
+      },
       nodeName: name,
       version: this.#options.version,
       runtime: this.runtime,

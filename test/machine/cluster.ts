@@ -97,13 +97,16 @@ export class TestCluster {
     const all = ["--kubeconfig", this.kubeconfig, ...args];
     return new Running(kubectlProgram(), all, this.kubectlEnvironment);
   }
-  /** Follows a watch of one object's JSONPath until it prints a value that is wanted. */
+  /**
+   * Follows a watch of one object's JSONPath until it prints a value that is wanted. A list of one: `kubectl get NAME -w` leaves out the
+   * first event of its watch, and with it what changed since it got the object.
+   */
   async until(what: string, path: string, wanted: RegExp, ...more: string[]): Promise<string> {
     const [kind = "", name = ""] = what.split("/");
     const watch = this.background(
       "get",
       kind,
-      name,
+      `--field-selector=metadata.name=${name}`,
       ...more,
       "-w",
       "-o",

@@ -128,6 +128,56 @@ test("pods are spread, and reach each other, the Service and its name from every
   }
 });
 
+test("every node answers for an Ingress, though one of them carries it", async () => {
+  await cluster.apply(`
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: { name: web }
+spec: { defaultBackend: { service: { name: web, port: { number: 80 } } } }
+`);
+  const path = '{.items[*].status.addresses[?(@.type=="InternalIP")].address}';
+  const addresses = (await cluster.ok("get", "nodes", "-o", `jsonpath=${path}`)).split(" ");
+  const listed = async (): Promise<string[]> =>
+    (
+      await cluster.ok(
+        "get",
+        "ingress",
+        "web",
+        "-o",
+        "jsonpath={.status.loadBalancer.ingress[*].ip}",
+      )
+    ).split(" ");
+  await expect
+    .poll(async () => (await listed()).toSorted(), { timeout: 60_000 })
+    .toEqual(addresses.toSorted());
+  const names = (await pods()).map(({ name }) => name);
+  const from = (namespace: string, url: string): string => {
+    const words = ["netns", "exec", namespace, process.execPath, "-e", get(url)];
+    try {
+      return execFileSync("ip", words, { encoding: "utf8" }).trim();
+    } catch (error) {
+      return String(error);
+    }
+  };
+  for (const index of [2, 3]) {
+    const namespace = `wherry-nodes-t-${index}`;
+    await expect
+      .poll(() => from(namespace, "http://127.0.0.1/"), { timeout: 15_000 })
+      .toMatch(/^web-/);
+    for (const address of addresses.filter((one) => one !== addresses[0]))
+      expect(names).toContain(from(namespace, `http://${address}/`));
+  }
+  await cluster.ok("delete", "ingress", "web");
+  await cluster.ok(
+    "wait",
+    "--for=delete",
+    "service/wherry-ingress",
+    "-n",
+    "kube-system",
+    "--timeout=30s",
+  );
+}, 120_000);
+
 test("a node has its certificates by request, and only the rights of a node", async () => {
   const requests = await cluster.ok("get", "csr", "--no-headers");
   expect(requests.match(/Approved,Issued/g)?.length).toBeGreaterThanOrEqual(4);

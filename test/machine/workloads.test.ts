@@ -1,4 +1,6 @@
 /** Workloads on real containers: StatefulSets, DaemonSets, Jobs, CronJobs, init containers and sidecars, hooks; and what is refused. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TestCluster } from "./cluster.ts";
 import { describeWith } from "./requirements.ts";
@@ -51,6 +53,9 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "workloads", () => {
   beforeAll(async () => {
     await cluster.start();
     await cluster.buildTools();
+    // Its minute passes while the others are tested.
+    const tick = ["create", "cronjob", "minutely", "--image=tools:1", "--schedule=* * * * *"];
+    await cluster.ok(...tick, "--", "echo", "tick");
   }, 120_000);
   afterAll(() => cluster.purge(), 120_000);
 
@@ -88,7 +93,7 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "workloads", () => {
     await cluster.ok("delete", "pvc", "--all");
   }, 180_000);
 
-  test("DaemonSet: one on each node; a selector that does not fit is refused", async () => {
+  test("DaemonSet: one on each node, rolled in place; a selector that does not fit is refused", async () => {
     const set = (label: string) => `
 apiVersion: apps/v1
 kind: DaemonSet
@@ -107,6 +112,17 @@ spec:
     await cluster.apply(set("agent"));
     await cluster.ok("rollout", "status", "daemonset/agent", "--timeout=60s");
     expect(await read("daemonset agent", "{.status.numberReady}")).toBe("1");
+    const before = await read("pods -l app=agent", "{.items[*].metadata.name}");
+    await cluster.ok("set", "env", "daemonset/agent", "VERSION=2");
+    await cluster.ok("rollout", "status", "daemonset/agent", "--timeout=60s");
+    const pod = "{.items[0].metadata.name} {.items[0].spec.containers[0].env[0].value}";
+    const [after, version] = (await read("pods -l app=agent", pod)).split(" ");
+    expect([after === before, version]).toEqual([false, "2"]);
+    expect(await cluster.ok("rollout", "history", "daemonset/agent")).toMatch(/^1 [^]*^2 /m);
+    await cluster.ok("rollout", "undo", "daemonset/agent");
+    await cluster.ok("rollout", "status", "daemonset/agent", "--timeout=60s");
+    const undone = "{.items[0].spec.containers[0].env}";
+    expect(await read("pods -l app=agent", undone)).toBe("");
     await cluster.ok("delete", "daemonset", "agent");
   }, 90_000);
 
@@ -183,4 +199,36 @@ spec:
       "may not specify more than 1 handler type",
     );
   }, 90_000);
+
+  test("preStop comes before the signal; the pod ends when both are done", async () => {
+    const folder = join(cluster.folder, "hooks");
+    await cluster.apply(`
+apiVersion: v1
+kind: Pod
+metadata: { name: leaves }
+spec:
+  terminationGracePeriodSeconds: 30
+  volumes: [{ name: seen, hostPath: { path: "${folder}", type: DirectoryOrCreate } }]
+  containers:
+    - name: main
+      image: tools:1
+      command: ${shell('trap "echo signal >> /s/log; exit 0" TERM; touch /s/log; while true; do sleep 0.1; done')}
+      readinessProbe: { exec: { command: [cat, /s/log] }, periodSeconds: 1 }
+      lifecycle: { preStop: { exec: { command: ${shell("echo hook >> /s/log; sleep 1; echo done >> /s/log")} } } }
+      volumeMounts: [{ name: seen, mountPath: /s }]
+`);
+    await cluster.ok("wait", "pod/leaves", "--for=condition=Ready", "--timeout=60s");
+    await cluster.ok("delete", "pod", "leaves", "--timeout=60s");
+    expect(readFileSync(join(folder, "log"), "utf8")).toBe("hook\ndone\nsignal\n");
+  }, 90_000);
+
+  test("CronJob: its schedule starts Jobs that it owns", async () => {
+    await cluster.until("cronjob/minutely", ".status.lastSuccessfulTime", /\d/);
+    const owned = '{.items[?(@.metadata.ownerReferences[0].name=="minutely")].metadata.name}';
+    const [first = ""] = (await read("jobs", owned)).split(" ");
+    expect(first).toMatch(/^minutely-\d+$/);
+    expect(await cluster.ok("logs", `job/${first}`)).toBe("tick\n");
+    await cluster.ok("delete", "cronjob", "minutely");
+    await cluster.ok("wait", `job/${first}`, "--for=delete", "--timeout=60s");
+  }, 150_000);
 });

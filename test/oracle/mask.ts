@@ -2,7 +2,7 @@
  * What may differ between two servers that mean the same is masked: uids, times, revisions, allocated addresses and ports, random
  * names. And the difference between two answers, in a form short enough to be kept.
  */
-import { columnsSayNothing, worded } from "./differences.ts";
+import { columnsSayNothing, ownPrefix, worded } from "./differences.ts";
 
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
@@ -38,7 +38,8 @@ export function mask(value: Json, asked: string, key = "", above = ""): Json {
     if (key === "cells") return list.map((cell) => maskCell(cell));
     if (key === "columnDefinitions") return list.map(withoutDescription);
     const inner = key === "clusterIPs" ? "clusterIP" : "";
-    return list.map((one) => mask(one, asked, inner, key));
+    const shown = key === "items" || key === "rows" ? list.filter((one) => !isOurs(one)) : list;
+    return shown.map((one) => mask(one, asked, inner, key));
   }
   if (value === null || typeof value !== "object") return value;
   const object = value as { readonly [key: string]: Json };
@@ -49,6 +50,15 @@ export function mask(value: Json, asked: string, key = "", above = ""): Json {
       generated && name === "name" ? "GENERATED" : mask(one, asked, name, key),
     ]),
   );
+}
+
+/** An object, or its row. */
+function isOurs(item: Json): boolean {
+  if (!isObject(item)) return false;
+  const { metadata, object } = item;
+  if (object !== undefined) return isOurs(object);
+  const name = metadata !== undefined && isObject(metadata) ? metadata["name"] : undefined;
+  return typeof name === "string" && name.startsWith(ownPrefix);
 }
 
 /** What a table shows of ages and of the service network. */

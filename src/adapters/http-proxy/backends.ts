@@ -1,18 +1,20 @@
 /**
  * The backends that requests go to: which endpoint is next, and the connections that are kept to each. An endpoint that is gone gets
- * nothing new; what is under way there ends.
+ * nothing new; what is under way there ends. One that failed loses the connections that were kept, and one that is silent those whose
+ * requests may be sent elsewhere.
  */
 import { Agent as HttpAgent } from "node:http";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { Agent as HttpsAgent } from "node:https";
 import type { ProxyBackend, ProxyEndpoint } from "#ports/http-proxy.ts";
 import { ConnectionPool } from "./http1-upstream.ts";
+import { Vigil } from "./vigil.ts";
 
 const freeConnectionsMax = 64;
 /** Shorter than most servers keep idle connections (Node's 5 s), so that we close before they do. */
 const idleMs = 4000;
-/** An endpoint that did not take a connection is asked last for so long. */
-const avoidMs = 2000;
+/** An endpoint that failed is asked last for so long; as nginx has it. */
+const avoidMs = 10_000;
 
 /** One place that answers. */
 export class Endpoint {
@@ -21,6 +23,7 @@ export class Endpoint {
   readonly protocol: ProxyBackend["protocol"];
   readonly agent: HttpAgent;
   readonly connections: ConnectionPool;
+  readonly vigil: Vigil;
   /** Until then (by the monotonic clock) it is avoided. */
   avoidedUntilMs = 0;
   isGone = false;
@@ -31,6 +34,7 @@ export class Endpoint {
     this.port = port;
     this.protocol = protocol;
     this.connections = new ConnectionPool(this);
+    this.vigil = new Vigil(this, () => this.fellSilent());
     const options = {
       keepAlive: true,
       maxFreeSockets: freeConnectionsMax,
@@ -43,8 +47,25 @@ export class Endpoint {
         : new HttpAgent(options);
   }
 
+  /** Kept connections are not to be trusted either. */
   failed(): void {
     this.avoidedUntilMs = performance.now() + avoidMs;
+    this.connections.dropIdle();
+    this.#dropFree();
+  }
+  /** There is no machine, or no way to it. */
+  fellSilent(): void {
+    this.failed();
+    const session = this.#session;
+    this.#session = undefined;
+    // What streams there may go on if the silence was a short one.
+    session?.close();
+    this.vigil.giveUp();
+  }
+  #dropFree(): void {
+    for (const sockets of Object.values(this.agent.freeSockets)) {
+      for (const socket of sockets ?? []) socket.destroy();
+    }
   }
 
   /** The one connection of HTTP/2 that all requests share. */
@@ -66,13 +87,12 @@ export class Endpoint {
     this.isGone = true;
     this.agent.maxFreeSockets = 0;
     this.connections.close();
-    for (const sockets of Object.values(this.agent.freeSockets)) {
-      for (const socket of sockets ?? []) socket.destroy();
-    }
+    this.#dropFree();
     this.#session?.close();
   }
   destroy(): void {
     this.leave();
+    this.vigil.stop();
     this.agent.destroy();
     this.#session?.destroy();
   }

@@ -41,3 +41,11 @@ export interface Exchange {
   /** Calls back once if the client is gone before the answer is complete. */
   readonly onGone: (gone: () => void) => void;
 }
+
+/**
+ * Why an endpoint gave no answer: it took no connection (silent: nobody said anything); a kept connection was closed before we noticed; it
+ * broke off after the request was sent; it took too long.
+ */
+export type Failure = "refused" | "silent" | "stale" | "broken" | "late";
+/** Sends the request to the next endpoint, or refuses it where there is none. Only for what may be sent again. */
+export type Again = (why: Failure) => void;

@@ -1,18 +1,20 @@
 /**
  * One request on its way to a backend and the answer on its way back, both streamed. It is sent again elsewhere only where that is safe:
- * no connection was made; or one that was kept broke before anything came back, of a request that may be repeated and has no body.
+ * no connection was made; or nothing came back of a request that may be repeated and has no body.
  */
 import { type IncomingMessage, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import type { Backends, Endpoint } from "./backends.ts";
-import { type Exchange, statuses } from "./exchange.ts";
+import { type Again, type Exchange, statuses } from "./exchange.ts";
 import { responseHeaders } from "./forward-headers.ts";
 import { sendHttp1 } from "./http1-upstream.ts";
 import { sendHttp2 } from "./http2-upstream.ts";
+import { connectMsMax, isSilence, type Waiting } from "./vigil.ts";
 
-const connectMsMax = 3000;
 const answerMsMax = 60_000;
 const triesMax = 5;
+/** As ingress-nginx has it. */
+const sentMax = 3;
 const repeatable: ReadonlySet<string> = new Set([
   "GET",
   "HEAD",
@@ -30,39 +32,47 @@ export function forward(exchange: Exchange, backends: Backends): void {
     exchange.refuse(statuses.badRequest);
     return;
   }
-  attempt(exchange, backends, new Set());
+  attempt(exchange, backends, {
+    endpoints: new Set(),
+    sent: 0,
+    refusal: statuses.unavailable,
+  });
 }
 
-function attempt(exchange: Exchange, backends: Backends, tried: Set<Endpoint>): void {
-  const endpoint = backends.choose(exchange.backend, tried);
+/** What was tried for one request. */
+interface Tries {
+  readonly endpoints: Set<Endpoint>;
+  /** How often it was sent whole and may have been worked on. */
+  sent: number;
+  /** What is said if nobody is left. */
+  refusal: number;
+}
+
+function attempt(exchange: Exchange, backends: Backends, tries: Tries): void {
+  const endpoint = backends.choose(exchange.backend, tries.endpoints);
   if (endpoint === undefined) {
-    exchange.refuse(tried.size === 0 ? statuses.unavailable : statuses.badGateway);
+    exchange.refuse(tries.refusal);
     return;
   }
-  tried.add(endpoint);
-  /** Elsewhere if anybody is left; a kept connection that broke may be the endpoint's only fault. */
-  const again = (sameToo: boolean): boolean => {
-    if (sameToo) tried.delete(endpoint);
+  tries.endpoints.add(endpoint);
+  const again: Again = (why) => {
+    tries.refusal = why === "late" || why === "silent" ? statuses.timeout : statuses.badGateway;
+    // A kept connection that was closed may be the endpoint's only fault.
+    if (why === "stale") tries.endpoints.delete(endpoint);
     else endpoint.failed();
-    if (tried.size >= triesMax) return false;
-    attempt(exchange, backends, tried);
-    return true;
+    if (why === "broken" || why === "late") tries.sent++;
+    if (tries.endpoints.size >= triesMax || tries.sent >= sentMax) exchange.refuse(tries.refusal);
+    else attempt(exchange, backends, tries);
   };
-  if (endpoint.protocol === "h2c" && !exchange.isUpgrade) sendHttp2(exchange, endpoint, again);
-  else if (endpoint.protocol === "http" && exchange.body === undefined && !exchange.isUpgrade) {
-    sendHttp1(exchange, endpoint.connections, repeatable.has(exchange.method), again);
-  } else send(exchange, endpoint, again);
+  const { body, isUpgrade, method } = exchange;
+  const mayRepeat = body === undefined && !isUpgrade && repeatable.has(method);
+  if (endpoint.protocol === "h2c" && !isUpgrade) sendHttp2(exchange, endpoint, mayRepeat, again);
+  else if (endpoint.protocol === "http" && body === undefined && !isUpgrade) {
+    sendHttp1(exchange, endpoint, mayRepeat, again);
+  } else send(exchange, endpoint, mayRepeat, again);
 }
 
-const refusals: ReadonlySet<string> = new Set([
-  "ECONNREFUSED",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "EHOSTDOWN",
-  "ETIMEDOUT",
-]);
-
-function send(exchange: Exchange, endpoint: Endpoint, again: (sameToo: boolean) => boolean): void {
+function send(exchange: Exchange, endpoint: Endpoint, mayRepeat: boolean, again: Again): void {
   const { method, target, headers, body } = exchange;
   const open = endpoint.protocol === "https" ? requestHttps : requestHttp;
   const upstream = open({
@@ -78,11 +88,26 @@ function send(exchange: Exchange, endpoint: Endpoint, again: (sameToo: boolean) 
   let isConnected = false;
   let isOver = false;
   let isGone = false;
+  let isCut = false;
+  const waiting: Waiting = {
+    sinceMs: 0,
+    giveUp() {
+      if (!mayRepeat) return;
+      isCut = true;
+      upstream.destroy(new Error("nobody is there"));
+    },
+  };
+  const answered = (): void => {
+    isOver = true;
+    clearTimeout(late);
+    endpoint.vigil.remove(waiting);
+  };
   const late = setTimeout(() => upstream.destroy(timeout(isConnected)), answerMsMax);
   upstream.once("socket", (socket) => {
     socket.setNoDelay(true);
     const begin = (): void => {
       isConnected = true;
+      endpoint.vigil.add(waiting);
       if (body === undefined) return;
       // Whoever waits for the head before he sends more gets it.
       if (body.readableLength === 0) upstream.flushHeaders();
@@ -102,21 +127,21 @@ function send(exchange: Exchange, endpoint: Endpoint, again: (sameToo: boolean) 
   if (body === undefined) upstream.end();
   exchange.onGone(() => {
     isGone = true;
+    endpoint.vigil.remove(waiting);
     upstream.destroy();
   });
   upstream.once("response", (response) => {
-    isOver = true;
-    clearTimeout(late);
+    answered();
     relay(exchange, response);
   });
   upstream.once("upgrade", (response, socket, head) => {
-    isOver = true;
-    clearTimeout(late);
+    answered();
     if (exchange.upgraded === undefined) socket.destroy();
     else exchange.upgraded(response, socket, head);
   });
   upstream.on("error", (error: NodeJS.ErrnoException) => {
     clearTimeout(late);
+    endpoint.vigil.remove(waiting);
     if (isGone) return;
     if (isOver) {
       exchange.broke();
@@ -124,12 +149,15 @@ function send(exchange: Exchange, endpoint: Endpoint, again: (sameToo: boolean) 
     }
     isOver = true;
     if (body !== undefined) body.unpipe(upstream);
-    const isRefused = !isConnected && (refusals.has(error.code ?? "") || isTimeout(error));
-    if (isRefused && again(false)) return;
-    const isStale = upstream.reusedSocket && !isTimeout(error);
-    const mayRepeat = body === undefined && repeatable.has(method);
-    if (isStale && mayRepeat && again(true)) return;
-    exchange.refuse(isTimeout(error) ? statuses.timeout : statuses.badGateway);
+    if (!isConnected) {
+      const isSilent = isTimeout(error) || isSilence(error.code);
+      if (isSilent) endpoint.fellSilent();
+      if (isSilent || error.code === "ECONNREFUSED") again(isSilent ? "silent" : "refused");
+      else exchange.refuse(statuses.badGateway);
+    } else if (!mayRepeat) {
+      exchange.refuse(isTimeout(error) ? statuses.timeout : statuses.badGateway);
+    } else if (isTimeout(error)) again("late");
+    else again(upstream.reusedSocket && !isCut ? "stale" : "broken");
   });
 }
 

@@ -5,11 +5,12 @@
 import { connect, type Socket } from "node:net";
 import type { Writable } from "node:stream";
 import type { ProxyEndpoint } from "#ports/http-proxy.ts";
-import { type Exchange, statuses } from "./exchange.ts";
+import type { Endpoint } from "./backends.ts";
+import { type Again, type Exchange, statuses } from "./exchange.ts";
 import { responseHeaders } from "./forward-headers.ts";
 import { type AnswerEvents, AnswerReader } from "./http1-answer.ts";
+import { connectMsMax, isSilence, type Waiting } from "./vigil.ts";
 
-const connectMsMax = 3000;
 const answerMsMax = 60_000;
 /** Shorter than most servers keep idle connections (Node's 5 s), so that we close before they do. */
 const idleMs = 4000;
@@ -83,6 +84,9 @@ export class ConnectionPool {
   }
   close(): void {
     this.isClosed = true;
+    this.dropIdle();
+  }
+  dropIdle(): void {
     for (const { socket } of this.#idle.splice(0)) socket.destroy();
   }
 }
@@ -93,19 +97,20 @@ function headText({ method, target, headers }: Exchange): string {
   return `${text}Connection: keep-alive\r\n\r\n`;
 }
 
-/** `again(sameToo)`: sends it to another endpoint, or to this one too; false: there is none. */
 export function sendHttp1(
   exchange: Exchange,
-  pool: ConnectionPool,
+  endpoint: Endpoint,
   mayRepeat: boolean,
-  again: (sameToo: boolean) => boolean,
+  again: Again,
 ): void {
+  const { connections: pool, vigil } = endpoint;
   const connection = pool.take();
   const { socket } = connection;
   let out: Writable | undefined;
   let isOver = false;
   let isGone = false;
   let isLate = false;
+  let isCut = false;
   let hasBody = false;
   let trailers: readonly string[] = [];
   const tooLate = (): void => {
@@ -113,6 +118,14 @@ export function sendHttp1(
     socket.destroy();
   };
   let late = setTimeout(tooLate, connection.isConnected ? answerMsMax : connectMsMax);
+  const waiting: Waiting = {
+    sinceMs: 0,
+    giveUp() {
+      if (!mayRepeat || reader.hasBegun) return;
+      isCut = true;
+      socket.destroy();
+    },
+  };
   const events: AnswerEvents = {
     head(head) {
       clearTimeout(late);
@@ -137,25 +150,31 @@ export function sendHttp1(
     },
   };
   const reader = new AnswerReader(events, exchange.method === "HEAD");
-  const failed = (): void => {
+  const failed = (error?: NodeJS.ErrnoException): void => {
     clearTimeout(late);
+    vigil.remove(waiting);
     if (isGone || isOver) return;
     isOver = true;
     if (out !== undefined) {
       exchange.broke();
       return;
     }
-    if (!connection.isConnected && again(false)) return;
-    const isStale = connection.wasUsed && !isLate && !reader.hasBegun;
-    if (isStale && mayRepeat && again(true)) return;
-    exchange.refuse(isLate ? statuses.timeout : statuses.badGateway);
+    if (!connection.isConnected) {
+      if (isLate || isSilence(error?.code)) endpoint.fellSilent();
+      again(isLate ? "silent" : "refused");
+    } else if (!mayRepeat || reader.hasBegun) {
+      exchange.refuse(isLate ? statuses.timeout : statuses.badGateway);
+    } else if (isLate) again("late");
+    else again(connection.wasUsed && !isCut ? "stale" : "broken");
   };
   connection.asked = {
     connected: () => {
       clearTimeout(late);
       late = setTimeout(tooLate, answerMsMax);
+      vigil.add(waiting);
     },
     data(bytes) {
+      vigil.remove(waiting);
       try {
         reader.push(bytes);
       } catch {
@@ -167,15 +186,17 @@ export function sendHttp1(
       // Whoever waits for the head gets it, though no body has come yet.
       if (out !== undefined && !isOver && !hasBody) exchange.flush();
     },
-    closed() {
+    closed(error) {
       if (isOver || reader.close()) return;
-      failed();
+      failed(error);
     },
   };
   exchange.onGone(() => {
     isGone = true;
     clearTimeout(late);
+    vigil.remove(waiting);
     if (!isOver) socket.destroy();
   });
+  if (connection.isConnected) vigil.add(waiting);
   socket.write(headText(exchange), "latin1");
 }

@@ -1,7 +1,8 @@
 /** A request to a backend that speaks HTTP/2 in clear (gRPC servers): all of them share one connection, trailers included. */
 import { constants } from "node:http2";
 import type { Endpoint } from "./backends.ts";
-import { type Exchange, statuses } from "./exchange.ts";
+import { type Again, type Exchange, statuses } from "./exchange.ts";
+import type { Waiting } from "./vigil.ts";
 
 const headersOf = ({ method, target, headers }: Exchange): Record<string, string | string[]> => {
   const all: Record<string, string | string[]> = {
@@ -36,7 +37,8 @@ const raw = (headers: Readonly<Record<string, unknown>>): string[] => {
 export function sendHttp2(
   exchange: Exchange,
   endpoint: Endpoint,
-  again: (sameToo: boolean) => boolean,
+  mayRepeat: boolean,
+  again: Again,
 ): void {
   const session = endpoint.session();
   let isConnected = !session.connecting;
@@ -44,18 +46,27 @@ export function sendHttp2(
   let isOver = false;
   let isGone = false;
   let trailers: string[] = [];
+  const waiting: Waiting = {
+    sinceMs: 0,
+    giveUp() {
+      if (mayRepeat && !isOver) stream.close(constants.NGHTTP2_CANCEL);
+    },
+  };
   const begin = (): void => {
     isConnected = true;
+    endpoint.vigil.add(waiting);
     exchange.body?.pipe(stream);
   };
   if (session.connecting) session.once("connect", begin);
   else begin();
   exchange.onGone(() => {
     isGone = true;
+    endpoint.vigil.remove(waiting);
     stream.close(constants.NGHTTP2_CANCEL);
   });
   stream.once("response", (headers) => {
     isOver = true;
+    endpoint.vigil.remove(waiting);
     const status = headers[":status"] ?? statuses.badGateway;
     const out = exchange.respond(status, "", raw(headers), () => trailers);
     stream.pipe(out);
@@ -64,6 +75,7 @@ export function sendHttp2(
     trailers = raw(headers);
   });
   const failed = (isRefused: boolean): void => {
+    endpoint.vigil.remove(waiting);
     if (isGone) return;
     if (isOver) {
       exchange.broke();
@@ -71,8 +83,9 @@ export function sendHttp2(
     }
     isOver = true;
     exchange.body?.unpipe(stream);
-    if (isRefused && again(false)) return;
-    exchange.refuse(statuses.badGateway);
+    if (isRefused) again("refused");
+    else if (mayRepeat) again("broken");
+    else exchange.refuse(statuses.badGateway);
   };
   // Refused before it was looked at, or never connected: nothing of it was worked on.
   const wasRefused = (): boolean =>

@@ -40,6 +40,8 @@ const dayMs = 86_400_000;
 export interface IngressOptions {
   readonly nodeName: string;
   readonly address: string;
+  /** Machines that have no ingress lead what comes to their ports here. */
+  readonly forCluster: boolean;
   readonly proxy: HttpProxy;
   readonly client: Client;
   readonly informers: Informers;
@@ -260,13 +262,13 @@ class NodeIngress implements IngressServer {
   }
 
   async #publish(ports: readonly ProxyPort[]): Promise<void> {
-    const { client, nodeName, address, log } = this.#options;
+    const { client, nodeName, address, forCluster, log } = this.#options;
     for (const { usual, port } of ports) {
       if (port === usual) continue;
       const instead = port === undefined ? "nor is its substitute" : `listening on ${port} instead`;
       log.write("warn", `ingress: port ${usual} is in use by another program, ${instead}`);
     }
-    const slice = listeningSlice(nodeName, address, ports);
+    const slice = listeningSlice(nodeName, address, ports, forCluster);
     const ref = { namespace: slice.metadata.namespace, name: slice.metadata.name };
     await client.patch(EndpointSlice, ref, "apply", slice, {
       fieldManager: "wherry-ingress",

@@ -5,11 +5,14 @@ import type { ProxyPort } from "#ports/http-proxy.ts";
 const namespace = "kube-system";
 const label = "kubernetes.io/service-name";
 const name = "wherry-ingress";
+/** "cluster": machines without an ingress lead what comes to their ports here. */
+const forLabel = "wherry.io/ingress-for";
 
 export function listeningSlice(
   nodeName: string,
   address: string,
   ports: readonly ProxyPort[],
+  forCluster = false,
 ): EndpointSlice & { readonly metadata: { readonly name: string; readonly namespace: string } } {
   return {
     apiVersion: "discovery.k8s.io/v1",
@@ -20,6 +23,7 @@ export function listeningSlice(
       labels: {
         [label]: name,
         "endpointslice.kubernetes.io/managed-by": "ingress.wherry",
+        ...(forCluster ? { [forLabel]: "cluster" } : {}),
       },
     },
     addressType: "IPv4",

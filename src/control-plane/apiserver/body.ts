@@ -279,7 +279,10 @@ function decodeValue(
 ): JsonObject {
   const refuse = (why: string) => badRequest(cannotBeHandledMessage(kind, version, kind, why));
   try {
-    const decoded = decodeObject(schema, value, { strict: validation !== "Ignore", duplicates });
+    const decoded = decodeObject(schema, value, {
+      strict: validation !== "Ignore",
+      duplicates,
+    });
     const strictErrors = [...repeated, ...decoded.strictErrors];
     heedStrictErrors(strictErrors, validation, warnings, refuse);
     return decoded.object;

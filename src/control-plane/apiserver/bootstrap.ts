@@ -29,6 +29,8 @@ export interface BootstrapOptions {
 }
 
 const namespaces = ["kube-system", "kube-public", "kube-node-lease", "default"];
+/** Upstream: a controller in the server has this name. */
+const serviceCidrManager = "kubernetes-service-cidr-controller";
 const manager = "kube-apiserver";
 const systemPriority = 2_000_000_000;
 const retryMs = 1000;
@@ -102,16 +104,23 @@ export class Bootstrap {
     const ready = {
       type: "Ready",
       status: "True",
-      reason: "",
       message: "Kubernetes default Service CIDR is ready",
       lastTransitionTime: formatTime(clock.now()),
     };
-    const patch = { status: { conditions: [ready] } };
+    const patch = {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "ServiceCIDR",
+      metadata,
+      status: { conditions: [ready] },
+    };
     const answer = await this.#options.handler({
       method: "PATCH",
       path: `${path}/${serviceName}/status`,
-      query: [["fieldManager", manager]],
-      headers: { "content-type": "application/merge-patch+json" },
+      query: [
+        ["fieldManager", serviceCidrManager],
+        ["force", "true"],
+      ],
+      headers: { "content-type": "application/apply-patch+yaml" },
       body: { object: patch },
       gone: never,
       direct: true,

@@ -22,9 +22,11 @@ function asApiObject(value: object): ApiObject {
   return value as ApiObject;
 }
 
-/** The canonical form of an object, sharing nothing with it: exactly what a JSON round trip gives. */
+/** The canonical form of an object, sharing nothing with it: what a round trip through the store gives. */
 export function canonical(resource: Resource, object: object): ApiObject {
-  const decoded = asApiObject(decodeObject(resource.schema, object, { strict: false }).object);
+  // Upstream keeps built-in kinds as protobuf, which knows no list without items.
+  const options = { strict: false, nullsEmpty: true };
+  const decoded = asApiObject(decodeObject(resource.schema, object, options).object);
   decoded.kind = resource.kind;
   decoded.apiVersion = apiVersionOf(resource);
   return decoded;

@@ -117,7 +117,7 @@ test("service allocation: bands, exhaustion, giving back", () => {
   expect(allocator.firstAddress).toBe("10.0.0.1");
   const service = (spec: object): Service =>
     ({ kind: "Service", apiVersion: "v1", metadata: { name: "s" }, spec }) as Service;
-  const begin = (one: Service) => allocator.hooks.beginCreate?.(one) ?? (() => {});
+  const begin = (one: Service) => allocator.hooks.beginCreate?.(one, false) ?? (() => {});
   const made = Array.from({ length: 14 }, () => service({ ports: [{ port: 1 }] }));
   const finish = made.map(begin);
   expect(new Set(made.map((one) => one.spec.clusterIP)).size).toBe(14);

@@ -117,7 +117,9 @@ export function patchValue(
   const value = patched(patch, target.schema, old);
   let decoded: Decoded;
   try {
-    decoded = decodeObject(target.schema, value, { strict: validation !== "Ignore" });
+    decoded = decodeObject(target.schema, value, {
+      strict: validation !== "Ignore",
+    });
   } catch (error) {
     if (error instanceof DecodeError) throw cannotPatch(value, error.message);
     throw error;

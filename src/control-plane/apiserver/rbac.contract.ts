@@ -112,7 +112,7 @@ export function rbacContract(name: string, transport: Transport): void {
       );
       expect(refusal(await call("POST", `${inDefault}/roles`, bad))).toEqual([
         422,
-        `Role.${group} "r" is invalid: [rules[0].verbs: Required value: verbs must contain at least one value, rules[1].apiGroups: Required value: resource rules must supply at least one api group, rules[1].resources: Required value: resource rules must supply at least one resource]`,
+        `Role.${group} "r" is invalid: [rules[1].apiGroups: Required value: resource rules must supply at least one api group, rules[1].resources: Required value: resource rules must supply at least one resource, rules[0].verbs: Required value]`,
       ]);
       const path = role("r", { verbs: ["get"], nonResourceURLs: ["/x"] });
       expect(refusal(await call("POST", `${inDefault}/roles`, path))[1]).toContain(
@@ -121,7 +121,7 @@ export function rbacContract(name: string, transport: Transport): void {
       const wrong = binding("b", "Thing", "x", { kind: "Robot", name: "" });
       expect(refusal(await call("POST", `${inDefault}/rolebindings`, wrong))).toEqual([
         422,
-        `RoleBinding.${group} "b" is invalid: [roleRef.kind: Unsupported value: "Thing": supported values: "Role", "ClusterRole", subjects[0].name: Required value, subjects[0].kind: Unsupported value: "Robot": supported values: "ServiceAccount", "User", "Group"]`,
+        `RoleBinding.${group} "b" is invalid: [roleRef.kind: Unsupported value: "Thing": supported values: "Role", "ClusterRole", subjects[0].kind: Unsupported value: "Robot": supported values: "ServiceAccount", "User", "Group", subjects[0].name: Required value]`,
       ]);
       const good = binding("b", "ClusterRole", "view", toUser("jane"));
       await call("POST", `${inDefault}/rolebindings`, good);

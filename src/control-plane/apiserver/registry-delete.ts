@@ -59,6 +59,9 @@ export const validateDryRun = (dryRun: readonly string[]): FieldError[] =>
 function checkPreconditions(registry: Registry, object: ApiObject, options: DeleteOptions): void {
   const { uid, resourceVersion } = options.preconditions ?? {};
   const { metadata } = object;
+  const { strategy } = registry.resource;
+  if (strategy.prepareForDelete !== undefined)
+    return checkOwnPreconditions(registry, object, options);
   // Upstream names the kind here, not the resource.
   const named = { group: registry.resource.group, plural: registry.resource.kind };
   if (uid !== undefined && uid !== metadata.uid) {
@@ -75,6 +78,23 @@ function checkPreconditions(registry: Registry, object: ApiObject, options: Dele
       `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record (${metadata.resourceVersion ?? ""}). The object might have been modified`,
     );
   }
+}
+
+/** Upstream: kinds with a way of their own to be deleted have their own words, and name the resource. */
+function checkOwnPreconditions(
+  { resource }: Registry,
+  { metadata }: ApiObject,
+  options: DeleteOptions,
+): void {
+  const { uid, resourceVersion } = options.preconditions ?? {};
+  const head = resource.strategy.specFinalizers === true ? "Precondition" : "precondition";
+  const check = (what: string, asked: string | undefined, is: string | undefined): void => {
+    if (asked === undefined || asked === is) return;
+    const why = `${head} failed: ${what} in precondition: ${asked}, ${what} in object meta: ${is ?? ""}`;
+    throw conflict(resource, metadata.name ?? "", why);
+  };
+  check("UID", uid, metadata.uid);
+  check("ResourceVersion", resourceVersion, metadata.resourceVersion);
 }
 
 /** Which of the garbage collector's finalizers the object shall carry. */
@@ -169,12 +189,12 @@ export async function deleteObject(
   }
   for (let attempt = 1; attempt <= writeAttemptsMax; attempt++) {
     const old = await registry.current(scope.namespace, name);
-    if (old === undefined) throw notFound(registry.resource, name);
+    if (old === undefined) throw notFound(scope.served, name);
     checkPreconditions(registry, old.object, options);
     await registry.admitDelete(scope, old.object);
     const result =
-      registry.resource.strategy.specFinalizers === true
-        ? await endNamespace(registry, scope, old, options)
+      registry.resource.strategy.prepareForDelete !== undefined
+        ? await endInSteps(registry, scope, old, options)
         : await deleteOnce(registry, scope, old, options);
     if (result !== undefined) return result;
   }
@@ -192,8 +212,6 @@ async function deleteOnce(
   const grace = beginGrace(registry, object, options);
   if (grace === "pending") return { shown: { stored: old }, ended: false };
   const { clock } = registry.parts;
-  if (object.metadata.deletionTimestamp === undefined)
-    registry.resource.strategy.prepareForDelete?.(object, { now: clock.now() });
   const present = object.metadata.finalizers ?? [];
   const finalizers = collectorFinalizers(registry, object, options);
   const held = finalizers.length > 0;
@@ -230,23 +248,23 @@ async function removeNow(registry: Registry, old: StoredObject): Promise<Deleted
   return gone === undefined ? undefined : { shown: { stored: gone }, ended: true };
 }
 
-/** A namespace first turns Terminating; it goes when its contents, and then its finalizers, have gone. */
-async function endNamespace(
+/** A namespace, a definition: it is first marked; it goes when its contents, and then its finalizers, have gone. */
+async function endInSteps(
   registry: Registry,
   scope: WriteScope,
   old: StoredObject,
   options: DeleteOptions,
 ): Promise<Deleted | undefined> {
-  const object = old.thaw() as ApiObject & {
-    spec?: { finalizers?: readonly string[] };
-    status?: { phase?: string };
-  };
+  const object = old.thaw() as ApiObject & { spec?: { finalizers?: readonly string[] } };
+  const { strategy } = registry.resource;
   if (object.metadata.deletionTimestamp !== undefined) {
-    if ((object.spec?.finalizers ?? []).length > 0) return { shown: { stored: old }, ended: false };
+    const held = strategy.specFinalizers === true && (object.spec?.finalizers ?? []).length > 0;
+    if (held) return { shown: { stored: old }, ended: false };
     return await deleteOnce(registry, scope, old, options);
   }
-  object.metadata.deletionTimestamp = formatTime(registry.parts.clock.now());
-  object.status = { ...object.status, phase: "Terminating" };
+  const now = registry.parts.clock.now();
+  object.metadata.deletionTimestamp = formatTime(now);
+  strategy.prepareForDelete?.(object, { now });
   const finalizers = collectorFinalizers(registry, object, options);
   if (!sameSet(object.metadata.finalizers ?? [], finalizers))
     object.metadata.finalizers = finalizers;

@@ -78,7 +78,7 @@ function fieldRequirements(resource: Resource, text: string): readonly FieldRequ
     if (field in resource.selectableFields) continue;
     throw badRequest(
       Object.keys(resource.selectableFields).length > 0
-        ? `field label not supported: ${field}`
+        ? (resource.unknownFieldSelector?.(field) ?? `field label not supported: ${field}`)
         : `${JSON.stringify(field)} is not a known field selector: only "metadata.name", "metadata.namespace"`,
     );
   }
@@ -238,12 +238,13 @@ export async function getObject(
   namespace: string,
   name: string,
   resourceVersion: string,
+  named: Resource = registry.resource,
 ): Promise<StoredObject> {
   const { mirror } = registry.parts;
   if (resourceVersion === "") await mirror.fresh();
   else await waitFor(registry, parseRevision(resourceVersion));
   const found = registry.cache.get(registry.key(namespace, name));
-  if (found === undefined) throw notFound(registry.resource, name);
+  if (found === undefined) throw notFound(named, name);
   return found;
 }
 

@@ -7,7 +7,11 @@ import type { Resource, StrategyContext } from "#api/resource.ts";
 import { cloneJson, DecodeError } from "#machinery/decode.ts";
 import { type FieldError, inOrder } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
-import { validateObjectMeta, validateObjectMetaUpdate } from "#machinery/meta-validation.ts";
+import {
+  validateObjectMeta,
+  validateObjectMetaUpdate,
+  validateOwnFinalizers,
+} from "#machinery/meta-validation.ts";
 import type { HistogramSeries } from "#machinery/metrics.ts";
 import { generateName, uuid } from "#machinery/names.ts";
 import { isObject } from "#machinery/object.ts";
@@ -33,6 +37,7 @@ import type { UpdateRules } from "./update-rules.ts";
 import type { VersionLink } from "./version-links.ts";
 import { WatchCache } from "./watch-cache.ts";
 
+const extensionGroups = new Set(["apiextensions.k8s.io", "apiregistration.k8s.io"]);
 /** One attempt in a million collides by chance; eight attempts make that practically none. */
 const nameAttemptsMax = 8;
 /** A write that keeps losing against others gives up. */
@@ -40,8 +45,12 @@ const writeAttemptsMax = 64;
 
 /** What a write may reserve outside the object (cluster IPs, node ports): `done` keeps it or gives it back. */
 export interface RegistryHooks {
-  readonly beginCreate?: (object: ApiObject) => (done: boolean) => void;
-  readonly beginUpdate?: (object: ApiObject, old: ApiObject) => (done: boolean) => void;
+  readonly beginCreate?: (object: ApiObject, isDry: boolean) => (done: boolean) => void;
+  readonly beginUpdate?: (
+    object: ApiObject,
+    old: ApiObject,
+    isDry: boolean,
+  ) => (done: boolean) => void;
 }
 
 /** How long the store takes, in seconds. */
@@ -140,7 +149,7 @@ export class Registry {
     if ((metadata.name ?? "") === "" && generateBase !== "")
       metadata.name = generateName(generateBase, parts.random);
     ensureNamespace(metadata, resource.namespaced ? scope.namespace : "");
-    const finish = parts.hooks?.beginCreate?.(object);
+    const finish = parts.hooks?.beginCreate?.(object, scope.dryRun);
     let done = false;
     try {
       this.#prepareForCreate(scope, object);
@@ -148,11 +157,12 @@ export class Registry {
       const name = metadata.name ?? "";
       const key = this.key(scope.namespace, name);
       if (scope.dryRun) {
-        if ((await this.current(scope.namespace, name)) !== undefined) throw this.#exists(name);
+        if ((await this.current(scope.namespace, name)) !== undefined)
+          throw this.#exists(scope, name);
         return { wouldBe: this.#show(scope, this.#storedForm(scope, object)) };
       }
       const result = await this.#put(key, this.#storedForm(scope, object), 0);
-      if ("conflict" in result) throw this.#exists(name, generateBase, result.current);
+      if ("conflict" in result) throw this.#exists(scope, name, generateBase, result.current);
       done = true;
       return { stored: result };
     } finally {
@@ -175,7 +185,11 @@ export class Registry {
       delete (object as { status?: unknown }).status;
     if (strategy.tracksGeneration === true) object.metadata.generation = 1;
     strategy.prepareForCreate?.(object, context);
-    const errors = [...this.#validateMeta(object), ...(strategy.validate?.(object, context) ?? [])];
+    const errors = [
+      ...this.#validateMeta(object),
+      ...this.#validateFinalizers(object),
+      ...(strategy.validate?.(object, context) ?? []),
+    ];
     this.refuseIf(errors, object.metadata.name ?? "");
     scope.warnings.push(...(strategy.warnings?.(object, undefined) ?? []));
   }
@@ -202,12 +216,19 @@ export class Registry {
     return validateObjectMeta(object.metadata, { namespaced, nameFormat, ...own });
   }
 
+  /** Upstream: kinds of its own core are pickier about finalizers than those that the extensions brought. */
+  #validateFinalizers({ metadata }: ApiObject): FieldError[] {
+    const { group, schema } = this.resource;
+    if (schema.custom !== undefined || extensionGroups.has(group)) return [];
+    return validateOwnFinalizers(metadata.finalizers ?? [], "metadata.finalizers");
+  }
+
   refuseIf(errors: readonly FieldError[], name: string): void {
     if (errors.length > 0) throw invalidObject(this.resource, name, inOrder(errors));
   }
 
-  #exists(name: string, generateBase = "", current?: KeyValue): StatusError {
-    const error = alreadyExists(this.resource, name);
+  #exists(scope: WriteScope, name: string, generateBase = "", current?: KeyValue): StatusError {
+    const error = alreadyExists(scope.served, name);
     if (generateBase !== "") {
       error.status.message = `${error.status.message ?? ""}, the server was not able to generate a unique name for the object`;
       error.status.details = { ...error.status.details, retryAfterSeconds: 1 };
@@ -334,7 +355,7 @@ export class Registry {
     for (let attempt = 1; ; attempt++) {
       const old = await this.current(scope.namespace, ask.name);
       if (old === undefined) {
-        if (ask.allowCreate === undefined) throw notFound(this.resource, ask.name);
+        if (ask.allowCreate === undefined) throw notFound(scope.served, ask.name);
         const object = await ask.make(undefined);
         ask.allowCreate(object);
         wipeSystemFields(object.metadata);
@@ -371,7 +392,7 @@ export class Registry {
     const pinned = (object.metadata.resourceVersion ?? "") !== "";
     ensureNamespace(object.metadata, resource.namespaced ? scope.namespace : "");
     this.#prepareForUpdate(scope, ask, object, before);
-    const finish = this.parts.hooks?.beginUpdate?.(object, before);
+    const finish = this.parts.hooks?.beginUpdate?.(object, before, scope.dryRun);
     let done = false;
     try {
       this.#refuseUpdate(scope, ask, object, before);

@@ -84,7 +84,13 @@ export async function handleGet(
   const form = formOf(context, world.now());
   const version = queryValue(context.request, "resourceVersion") ?? "";
   const namespace = namespaceOf(context, served);
-  const stored = await getObject(served.registry, namespace, context.info.name, version);
+  const stored = await getObject(
+    served.registry,
+    namespace,
+    context.info.name,
+    version,
+    served.resource,
+  );
   return answerObject(200, served, { stored }, form);
 }
 
@@ -317,8 +323,12 @@ const answeredWithObject = new Set([
   "resource.k8s.io/resourceclaims",
   "resource.k8s.io/resourceclaimtemplates",
   "resource.k8s.io/resourceslices",
+  "storage.k8s.io/csidrivers",
+  "storage.k8s.io/csinodes",
+  "storage.k8s.io/storageclasses",
+  "storage.k8s.io/volumeattachments",
+  "storage.k8s.io/volumeattributesclasses",
 ]);
-const groupsAnsweredWithObject = new Set(["storage.k8s.io"]);
 
 export async function handleDelete(
   context: ChainContext,
@@ -332,8 +342,7 @@ export async function handleDelete(
   const { shown, ended } = await deleteObject(served.registry, scope, context.info.name, options);
   const status = !ended && options.orphanDependents === false ? 202 : 200;
   const { group, plural } = served.resource;
-  const withObject =
-    !ended || answeredWithObject.has(`${group}/${plural}`) || groupsAnsweredWithObject.has(group);
+  const withObject = !ended || answeredWithObject.has(`${group}/${plural}`);
   if (withObject) return answerObject(status, served, shown, form);
   const { uid } = served.objectOfWritten(shown).metadata;
   return answerPlain(status, successStatus(served, context.info.name, uid), form);

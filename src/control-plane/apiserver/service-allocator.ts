@@ -79,6 +79,12 @@ export interface PortRange {
   readonly last: number;
 }
 
+/** What one write has taken so far. */
+interface Taking {
+  readonly ports: number[];
+  readonly isDry: boolean;
+}
+
 function refuseIf({ metadata }: Service, errors: readonly FieldError[]): void {
   if (errors.length === 0) return;
   throw invalidObject({ group: "", kind: "Service" }, metadata.name ?? "", errors);
@@ -164,14 +170,15 @@ export class ServiceAllocator {
   }
 
   readonly hooks: RegistryHooks = {
-    beginCreate: (object) => this.#begin(object as Service, undefined),
-    beginUpdate: (object, old) => this.#begin(object as Service, old as Service),
+    beginCreate: (object, isDry) => this.#begin(object as Service, undefined, isDry),
+    beginUpdate: (object, old, isDry) => this.#begin(object as Service, old as Service, isDry),
   };
 
   /** Fills in what the Service needs. The result ends the reservation: by then the stored Service holds it, or nobody. */
-  #begin(service: Service, old: Service | undefined): (done: boolean) => void {
+  #begin(service: Service, old: Service | undefined, isDry: boolean): (done: boolean) => void {
     const ips: string[] = [];
     const ports: number[] = [];
+    const taking = { ports, isDry };
     const finish = (): void => {
       for (const ip of ips) this.#reserved.ips.release(ip);
       for (const port of ports) this.#reserved.ports.release(port);
@@ -184,12 +191,12 @@ export class ServiceAllocator {
       if (old === undefined || !needsClusterIp(old)) this.#settleIps(service, ips);
       const held = old === undefined ? [] : holdingsOf(old).ports;
       if (mayHaveNodePorts(service)) {
-        if (old === undefined) this.#settlePorts(service, ports);
-        else this.#settleNewPorts(service, held, ports);
+        if (old === undefined) this.#settlePorts(service, taking);
+        else this.#settleNewPorts(service, held, taking);
       }
       const hadHealthPort = old !== undefined && needsHealthCheckNodePort(old);
       if (needsHealthCheckNodePort(service) && !hadHealthPort)
-        this.#settleHealthPort(service, ports);
+        this.#settleHealthPort(service, taking);
       return finish;
     } catch (error) {
       finish();
@@ -245,7 +252,7 @@ export class ServiceAllocator {
   }
 
   /** Of a new Service. The same port with two protocols shares a node port. */
-  #settlePorts(service: Service, reserved: number[]): void {
+  #settlePorts(service: Service, taking: Taking): void {
     const { ports = [] } = service.spec;
     const chosen = new Map<number, number>();
     for (const [index, port] of ports.entries()) {
@@ -261,62 +268,63 @@ export class ServiceAllocator {
         asked || (ports.find((one) => one.port === port.port && one.nodePort)?.nodePort ?? 0);
       const nodePort =
         named === 0
-          ? this.#freePort(reserved)
-          : this.#askPort(service, named, `spec.ports[${index}].nodePort`, reserved);
+          ? this.#freePort(taking)
+          : this.#askPort(service, named, `spec.ports[${index}].nodePort`, taking);
       port.nodePort = nodePort;
       if (shared === undefined) chosen.set(port.port, nodePort);
     }
   }
 
   /** Of a Service that is changed: what it holds already it keeps. */
-  #settleNewPorts(service: Service, held: readonly number[], reserved: number[]): void {
+  #settleNewPorts(service: Service, held: readonly number[], taking: Taking): void {
     for (const [index, port] of (service.spec.ports ?? []).entries()) {
       const asked = port.nodePort ?? 0;
       if (asked === 0) {
-        if (needsPorts(service)) port.nodePort = this.#freePort(reserved);
-      } else if (!held.includes(asked) && !reserved.includes(asked)) {
-        this.#askPort(service, asked, `spec.ports[${index}].nodePort`, reserved);
+        if (needsPorts(service)) port.nodePort = this.#freePort(taking);
+      } else if (!held.includes(asked) && !taking.ports.includes(asked)) {
+        this.#askPort(service, asked, `spec.ports[${index}].nodePort`, taking);
       }
     }
   }
 
-  #settleHealthPort({ spec }: Service, reserved: number[]): void {
+  #settleHealthPort({ spec }: Service, taking: Taking): void {
     const asked = spec.healthCheckNodePort ?? 0;
     if (asked === 0) {
-      spec.healthCheckNodePort = this.#freePort(reserved);
+      spec.healthCheckNodePort = this.#freePort(taking);
       return;
     }
-    const problem = this.#portProblem(asked);
+    const problem = this.#portProblem(asked, taking);
     if (problem !== undefined) {
       throw internalError(`failed to allocate requested HealthCheck NodePort ${asked}: ${problem}`);
     }
-    this.#reservePort(asked, reserved);
+    this.#reservePort(asked, taking);
   }
 
-  #portProblem(port: number): string | undefined {
+  #portProblem(port: number, { isDry }: Taking): string | undefined {
     const { first, last } = this.#portRange;
-    if (port < first || port > last)
+    // Upstream: in a dry run any port is in range.
+    if (!isDry && (port < first || port > last))
       return `provided port is not in the valid range. The range of valid ports is ${first}-${last}`;
     return this.#isPortFree(port) ? undefined : "provided port is already allocated";
   }
 
-  #reservePort(port: number, reserved: number[]): number {
+  #reservePort(port: number, taking: Taking): number {
     this.#reserved.ports.take(port);
-    reserved.push(port);
+    taking.ports.push(port);
     return port;
   }
 
-  #askPort(service: Service, port: number, path: string, reserved: number[]): number {
-    const problem = this.#portProblem(port);
+  #askPort(service: Service, port: number, path: string, taking: Taking): number {
+    const problem = this.#portProblem(port, taking);
     if (problem !== undefined) refuseIf(service, [invalid(path, port, problem)]);
-    return this.#reservePort(port, reserved);
+    return this.#reservePort(port, taking);
   }
 
   #isPortFree(port: number): boolean {
     return !this.#stored.ports.has(port) && !this.#reserved.ports.has(port);
   }
 
-  #freePort(reserved: number[]): number {
+  #freePort(taking: Taking): number {
     const { first, last } = this.#portRange;
     const size = last - first + 1;
     // As with addresses, the lowest ports are left to those who ask for one.
@@ -326,6 +334,6 @@ export class ServiceAllocator {
     const found =
       findFree(this.#random, from, last + 1, isFree) ?? findFree(this.#random, first, from, isFree);
     if (found === undefined) throw internalError("failed to allocate a nodePort: range is full");
-    return this.#reservePort(found, reserved);
+    return this.#reservePort(found, taking);
   }
 }

@@ -28,13 +28,15 @@ function columnsOf({ printerColumns }: Resource): readonly PrinterColumn<ApiObje
 }
 
 export const columnDefinitions = (resource: Resource): object[] =>
-  columnsOf(resource).map((column) => ({
-    name: column.name,
-    type: column.type ?? "string",
-    format: column.format ?? "",
-    description: column.description ?? "",
-    priority: column.priority ?? 0,
-  }));
+  columnsOf(resource)
+    .filter(({ isUntold }) => isUntold !== true)
+    .map((column) => ({
+      name: column.name,
+      type: column.type ?? "string",
+      format: column.format ?? "",
+      description: column.description ?? "",
+      priority: column.priority ?? 0,
+    }));
 
 export function partialMetadata(
   { metadata }: Pick<ApiObject, "metadata">,

@@ -3,6 +3,7 @@ import type { Resource, StrategyContext } from "#api/resource.ts";
 import type { FieldError } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import { cloneJson } from "#machinery/object.ts";
+import { canonical } from "./object-codec.ts";
 import { sameBesidesStatus } from "./object-rules.ts";
 
 export interface UpdateRules {
@@ -26,12 +27,15 @@ function keepStatus(object: WithStatus, old: WithStatus): void {
 /** PUT and PATCH of the object: its status stays; the generation counts what changes besides metadata. */
 export function objectRules(resource: Resource, retries: boolean): UpdateRules {
   const { strategy } = resource;
+  // What was stored is canonical; what was sent may still have empty lists where there are none in the store.
+  const sameSpec = (object: ApiObject, old: ApiObject): boolean =>
+    sameBesidesStatus(object, old) || sameBesidesStatus(canonical(resource, object), old);
   return {
     retries,
     prepare(object, old, context) {
       if (hasStatus(resource)) keepStatus(object, old);
       strategy.prepareForUpdate?.(object, old, context);
-      if (strategy.tracksGeneration === true && !sameBesidesStatus(object, old))
+      if (strategy.tracksGeneration === true && !sameSpec(object, old))
         object.metadata.generation = (old.metadata.generation ?? 0) + 1;
     },
     validate: (object, old, context) =>

@@ -24,6 +24,7 @@ import { endpointSliceMirroringController } from "./endpointslice-mirroring.ts";
 import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
 import { horizontalPodAutoscalerController } from "./horizontal-pod-autoscaler.ts";
+import { ingressServiceController } from "./ingress-service.ts";
 import { ingressStatusController } from "./ingress-status.ts";
 import { jobController } from "./job.ts";
 import { namespaceController } from "./namespace.ts";
@@ -77,6 +78,7 @@ export const controllers: readonly Controller[] = [
   endpointSliceMirroringController,
   endpointsController,
   serviceLoadBalancerController,
+  ingressServiceController,
   ingressStatusController,
   persistentVolumeClaimBinder,
   persistentVolumeBinder,

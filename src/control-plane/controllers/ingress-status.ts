@@ -1,8 +1,10 @@
 /**
- * Ingress status: writes into each Ingress of our classes where the nodes answer for it. Reads Ingresses, IngressClasses, Nodes and the
- * slices by which the nodes' ingresses say where they listen; writes the Ingresses' status; leaves other classes alone.
+ * Ingress status: writes into each Ingress of our classes where the nodes answer for it. Reads Ingresses, IngressClasses, Nodes, the
+ * slices by which the nodes' ingresses say where they listen, and the Service by which other nodes lead there; writes the Ingresses'
+ * status; leaves other classes alone.
  */
 import { Node } from "#api/core/v1/node.ts";
+import { Service } from "#api/core/v1/service.ts";
 import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
 import type { IngressLoadBalancerIngress } from "#api/generated/networking/v1.ts";
 import { Ingress } from "#api/networking/v1/ingress.ts";
@@ -12,6 +14,7 @@ import { keyOf, type Stored } from "#machinery/meta.ts";
 import { compareUtf8, equalObjects } from "#machinery/object.ts";
 import { type Controller, index, type Lookup, watch } from "./controller.ts";
 import { serviceNameLabel } from "./endpointslice-plan.ts";
+import { ingressServiceKey } from "./ingress-service.ts";
 import { defineController } from "./runner.ts";
 
 const ingressController = "wherry.io/ingress-controller";
@@ -25,10 +28,14 @@ const every = (lookup: Lookup): string[] => [...lookup.cache(Ingress).list()].ma
 const isReady = (node: Node): boolean =>
   node.status.conditions?.find(({ type }) => type === "Ready")?.status === "True";
 
-/** A usual port that another program has is told with the port that stands in for it. */
+/**
+ * A usual port that another program has is told with the port that stands in for it. `led`: addresses of nodes that lead to those that
+ * listen.
+ */
 export function ingressAddresses(
   slices: readonly EndpointSlice[],
   isNodeReady: (name: string) => boolean,
+  led: readonly string[] = [],
 ): IngressLoadBalancerIngress[] {
   const all = slices.flatMap(({ endpoints, ports }) => {
     const listed = (ports ?? []).flatMap(({ name = "", port, protocol }) =>
@@ -47,6 +54,10 @@ export function ingressAddresses(
         addresses.map((ip) => (missing.length === 0 ? { ip } : { ip, ports: told })),
       );
   });
+  if (all.length > 0) {
+    const listening = new Set(all.map(({ ip }) => ip));
+    all.push(...led.filter((ip) => !listening.has(ip)).map((ip) => ({ ip })));
+  }
   return all.toSorted((a, b) => compareUtf8(a.ip, b.ip));
 }
 
@@ -58,6 +69,9 @@ export const ingressStatusController: Controller = defineController<Ingress>({
   ],
   watches: [
     watch(EndpointSlice, (slice, lookup) => (isListener(slice) ? every(lookup) : [])),
+    watch(Service, (service, lookup) =>
+      keyOf(service) === ingressServiceKey ? every(lookup) : [],
+    ),
     watch(IngressClass, (_class, lookup) => every(lookup)),
     watch(
       Node,
@@ -77,6 +91,9 @@ export const ingressStatusController: Controller = defineController<Ingress>({
         const found = nodes.get(node);
         return found !== undefined && isReady(found);
       },
+      (context.cache(Service).get(ingressServiceKey)?.status.loadBalancer.ingress ?? []).flatMap(
+        ({ ip }) => (ip === undefined ? [] : [ip]),
+      ),
     );
     if (equalObjects(status.loadBalancer.ingress ?? [], addresses)) return;
     const loadBalancer = addresses.length === 0 ? {} : { ingress: addresses };

@@ -42,7 +42,7 @@ const shapes = new WeakMap<Schema, Shape>();
 /** `value` decides for raw JSON only. */
 function shapeOf(schema: Schema, value: unknown): Shape {
   if (schema.type === "any" || schema.type === "fields") {
-    return isObject(value) ? untypedMap : leafShape;
+    return isObject(value) && schema.isAtomic !== true ? untypedMap : leafShape;
   }
   let shape = shapes.get(schema);
   if (shape === undefined) {
@@ -173,7 +173,8 @@ function compareInto(
   }
   const shape = shapeOf(schema, after);
   const changes = noChanges();
-  if (schema.type === "any" && isObject(before) !== isObject(after)) {
+  const isRaw = schema.type === "any" && schema.isAtomic !== true;
+  if (isRaw && isObject(before) !== isObject(after)) {
     // Raw JSON that turned from a map into something else, or the other way round.
     (into.modified ??= {})[element] = leaf;
     if (isObject(before)) compareMembers(untypedMap, before, {}, changes);

@@ -158,7 +158,7 @@ function validateHook(hook: Webhook, path: string, mutating: boolean): FieldErro
   ];
   const none = ["None", "NoneOnDryRun"];
   const { sideEffects, timeoutSeconds = 10 } = hook;
-  if (sideEffects === undefined)
+  if ((sideEffects ?? undefined) === undefined)
     errors.push(required(`${path}.sideEffects`, `must specify one of ${none.join(", ")}`));
   else errors.push(...oneOf(`${path}.sideEffects`, sideEffects, none));
   if (timeoutSeconds < 1 || timeoutSeconds > 30) {

@@ -12,7 +12,7 @@ import {
 import { validateImmutable } from "#machinery/meta-validation.ts";
 import { equalObjects } from "#machinery/object.ts";
 import { isDns1035Label, isDns1123Subdomain } from "#machinery/validation.ts";
-import { itemsOf, type Props, propertyOf, valuesOf } from "../../custom-resource/pruning.ts";
+import { type Props, propertyOf, valuesOf } from "../../custom-resource/pruning.ts";
 import type {
   CustomResourceColumnDefinition,
   CustomResourceConversion,
@@ -21,6 +21,7 @@ import type {
   CustomResourceDefinitionSpec,
   CustomResourceDefinitionVersion,
   CustomResourceSubresources,
+  SelectableField,
 } from "../../generated/apiextensions/v1.ts";
 import { validateSchema } from "./schema-rules.ts";
 
@@ -89,13 +90,15 @@ export const validateStatus = (crd: CustomResourceDefinition): FieldError[] =>
 function validateStoredVersions({ spec, status }: CustomResourceDefinition): FieldError[] {
   const path = "status.storedVersions";
   const stored = status?.storedVersions ?? [];
-  if (stored.length === 0) return [invalid(path, stored, "must have at least one stored version")];
+  if (stored.length === 0) return [invalid(path, null, "must have at least one stored version")];
   const errors: FieldError[] = [];
+  const left = new Set(stored);
+  // Upstream: the second of two versions of one name finds it gone.
   for (const { name, storage } of spec.versions ?? [])
-    if (storage && !stored.includes(name))
+    if (!left.delete(name) && storage)
       errors.push(invalid(path, stored, `must have the storage version ${name}`));
   for (const [index, name] of stored.entries()) {
-    if ((spec.versions ?? []).some((version) => version.name === name)) continue;
+    if (!left.has(name)) continue;
     const why = `missing from spec.versions; ${name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in ${name} and removes ${name} from status.storedVersions`;
     errors.push(invalid(`${path}[${index}]`, name, why));
   }
@@ -162,14 +165,18 @@ function validateSpec(
     ...validateGroup(spec.group),
     ...oneOf("spec.scope", spec.scope, ["Cluster", "Namespaced"]),
   ];
-  for (const [index, version] of (spec.versions ?? []).entries()) {
+  const versions = spec.versions ?? [];
+  const shared = sharedParts(versions);
+  if (shared.schema?.openAPIV3Schema === undefined)
+    for (const [index, { schema }] of versions.entries())
+      if (shared.names.has("schema") || schema?.openAPIV3Schema === undefined)
+        errors.push(required(`spec.versions[${index}].schema.openAPIV3Schema`));
+  for (const [index, version] of versions.entries()) {
     const path = `spec.versions[${index}]`;
-    if (version.schema?.openAPIV3Schema === undefined)
-      errors.push(required(`${path}.schema.openAPIV3Schema`));
     const problems = isDns1035Label(version.name);
     if (problems.length > 0) errors.push(invalid(`${path}.name`, version.name, problems.join(",")));
     const before = old?.versions.find(({ name }) => name === version.name);
-    errors.push(...validateVersion(version, before, path));
+    errors.push(...validateVersion(version, shared, before, path));
   }
   const names = new Set((spec.versions ?? []).map(({ name }) => name));
   if (names.size < (spec.versions ?? []).length)
@@ -178,11 +185,18 @@ function validateSpec(
     const why = "must have exactly one version marked as storage version";
     errors.push(invalid("spec.versions", spec.versions, why));
   }
+  const [first] = versions;
+  if (first !== undefined && first.name !== "") {
+    // Upstream: the first version's name also stands in a field of a retired version of this API.
+    const problems = isDns1035Label(first.name);
+    if (problems.length > 0) errors.push(invalid("spec.version", first.name, problems.join(",")));
+  }
   for (const name of ["plural", "singular", "kind", "listKind"] as const)
     if ((spec.names[name] ?? "") === "") errors.push(required(`spec.names.${name}`));
   return [
     ...errors,
     ...validateNames(spec.names, "spec.names"),
+    ...validateShared(shared, versions, old),
     ...validateConversion(spec.conversion),
   ];
 }
@@ -220,22 +234,95 @@ export function validateNames(names: CustomResourceDefinitionNames, path: string
 
 const isPrintable = (char: string): boolean => /[\p{L}\p{M}\p{N}\p{P}\p{S} ]/u.test(char);
 
+/** What all versions have in common is told once, as of the spec: so it stood in a retired version of this API. */
+interface Shared
+  extends Partial<
+    Pick<CustomResourceDefinitionVersion, "schema" | "subresources" | "selectableFields">
+  > {
+  readonly names: ReadonlySet<SharedName>;
+  readonly additionalPrinterColumns?: readonly CustomResourceColumnDefinition[];
+}
+const sharedNames = [
+  "schema",
+  "subresources",
+  "additionalPrinterColumns",
+  "selectableFields",
+] as const;
+type SharedName = (typeof sharedNames)[number];
+
+function sharedParts(versions: readonly CustomResourceDefinitionVersion[]): Shared {
+  const [first] = versions;
+  if (first === undefined) return { names: new Set() };
+  const isShared = (name: SharedName): boolean =>
+    versions.every((version) => equalObjects(version[name], first[name]));
+  const names = new Set(sharedNames.filter(isShared));
+  const parts = sharedNames.flatMap((name) =>
+    names.has(name) && first[name] !== undefined ? [[name, first[name]]] : [],
+  );
+  return { ...Object.fromEntries(parts), names };
+}
+
+const hasStatus = ({ subresources }: Partial<CustomResourceDefinitionVersion>): boolean =>
+  subresources?.status !== undefined;
+
+/** What is the version's own. */
 function validateVersion(
   version: CustomResourceDefinitionVersion,
+  { names }: Shared,
   old: CustomResourceDefinitionVersion | undefined,
   path: string,
 ): FieldError[] {
   const errors = validateDeprecation(version, path);
-  const props = version.schema?.openAPIV3Schema;
-  const hasStatus = version.subresources?.status !== undefined;
+  const props = names.has("schema") ? undefined : version.schema?.openAPIV3Schema;
   if (props !== undefined)
-    errors.push(...validateSchema(props, `${path}.schema.openAPIV3Schema`, hasStatus));
-  errors.push(...validateSubresources(version.subresources, `${path}.subresources`));
-  for (const [index, column] of (version.additionalPrinterColumns ?? []).entries())
-    errors.push(...validateColumn(column, `${path}.additionalPrinterColumns[${index}]`));
-  const unchanged = equalObjects(version.selectableFields, old?.selectableFields);
-  return [...errors, ...validateSelectable(version, props, unchanged, `${path}.selectableFields`)];
+    errors.push(...validateSchema(props, `${path}.schema.openAPIV3Schema`, hasStatus(version)));
+  if (!names.has("subresources"))
+    errors.push(...validateSubresources(version.subresources, `${path}.subresources`));
+  if (!names.has("additionalPrinterColumns"))
+    errors.push(...validateColumns(version.additionalPrinterColumns ?? [], path));
+  const fields = version.selectableFields ?? [];
+  if (names.has("selectableFields") || fields.length === 0) return errors;
+  const at = `${path}.selectableFields`;
+  if (props === undefined) {
+    const why = "may only be set when `version.schema.openAPIV3Schema` is not included";
+    return [...errors, invalid(at, "", why)];
+  }
+  const unchanged = equalObjects(fields, old?.selectableFields);
+  return [...errors, ...validateSelectable(fields, props, unchanged, at)];
 }
+
+function validateShared(
+  shared: Shared,
+  versions: readonly CustomResourceDefinitionVersion[],
+  old: CustomResourceDefinitionSpec | undefined,
+): FieldError[] {
+  const { schema, subresources, additionalPrinterColumns = [], selectableFields = [] } = shared;
+  const props = schema?.openAPIV3Schema;
+  const errors: FieldError[] = [];
+  if (props !== undefined) {
+    const path = "spec.validation.openAPIV3Schema";
+    errors.push(...validateSchema(props, path, versions.some(hasStatus)));
+  }
+  errors.push(...validateSubresources(subresources, "spec.subresources"));
+  errors.push(...validateColumns(additionalPrinterColumns, "spec"));
+  if (selectableFields.length === 0) return errors;
+  const at = "spec.selectableFields";
+  if (props === undefined) {
+    const why = "may only be set when validations.schema is included";
+    return [...errors, invalid(at, "", why)];
+  }
+  const unchanged =
+    old !== undefined && equalObjects(selectableFields, sharedParts(old.versions).selectableFields);
+  return [...errors, ...validateSelectable(selectableFields, props, unchanged, at)];
+}
+
+const validateColumns = (
+  columns: readonly CustomResourceColumnDefinition[],
+  path: string,
+): FieldError[] =>
+  columns.flatMap((column, index) =>
+    validateColumn(column, `${path}.additionalPrinterColumns[${index}]`),
+  );
 
 function validateDeprecation(version: CustomResourceDefinitionVersion, path: string) {
   const { deprecated, deprecationWarning: warning } = version;
@@ -298,30 +385,26 @@ function validateSubresources(
 
 /** The schema that a plain path leads to; text: why there is none. */
 function follow(path: string, props: Props): Props | string {
-  if (!path.startsWith(".") || path.length === 1) return "expected . at the beginning of the path";
-  let at: Props | undefined = props;
-  for (const step of path.slice(1).split(".")) {
-    if (step === "" || step.includes("[")) return `unexpected end or array notation in ${path}`;
-    const next: Props | undefined =
-      at === undefined ? undefined : (propertyOf(at, step) ?? valuesOf(at) ?? itemsOf(at));
-    if (next === undefined) return `does not refer to a valid field`;
+  let at = props;
+  const parts = path.match(/[.[\]]|[^.[\]]+/g) ?? [];
+  for (let index = 0; index < parts.length; index += 2) {
+    const [mark, name] = [parts[index] ?? "", parts[index + 1]];
+    if (mark === "[") return "array notation is not allowed";
+    if (mark !== ".") return `expected [ or . but got: ${mark}`;
+    if (name === undefined) return "unexpected end of JSON path";
+    const next = at.properties === undefined ? valuesOf(at) : propertyOf(at, name);
+    if (next === undefined) return "does not refer to a valid field";
     at = next;
   }
-  return at ?? "does not refer to a valid field";
+  return at;
 }
 
 function validateSelectable(
-  version: CustomResourceDefinitionVersion,
-  props: Props | undefined,
+  fields: readonly SelectableField[],
+  props: Props,
   unchanged: boolean,
   path: string,
 ): FieldError[] {
-  const fields = version.selectableFields ?? [];
-  if (fields.length === 0) return [];
-  if (props === undefined) {
-    const why = "may only be set when `version.schema.openAPIV3Schema` is not included";
-    return [invalid(path, "", why)];
-  }
   const errors: FieldError[] = [];
   const seen = new Set<string>();
   for (const [index, { jsonPath }] of fields.entries()) {

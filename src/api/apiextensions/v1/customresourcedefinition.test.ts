@@ -39,7 +39,7 @@ const problems = (crd: CustomResourceDefinition): string[] =>
   (CustomResourceDefinition.strategy.validate?.(crd) ?? []).map(formatFieldError);
 const schemaProblems = (schema: Loose, version: Loose = {}): string[] =>
   problems(definition(schema, {}, version)).map((text) =>
-    text.replace("spec.versions[0].schema.openAPIV3Schema", "$"),
+    text.replace("spec.validation.openAPIV3Schema", "$"),
   );
 const object = (properties: Loose, rest: Loose = {}): Loose => ({
   type: "object",
@@ -103,7 +103,7 @@ test("schemas must be structural", () => {
   const nested = object({}, { anyOf: [{ properties: { b: { type: "string" } } }] });
   expect(schemaProblems(nested)).toEqual([
     "$.anyOf[0].properties[b].type: Forbidden: must be empty to be structural",
-    "$.properties[b]: Required value: because it is defined in spec.versions[0].schema.openAPIV3Schema.anyOf[0].properties[b]",
+    "$.properties[b]: Required value: because it is defined in spec.validation.openAPIV3Schema.anyOf[0].properties[b]",
   ]);
   const meta = object({ metadata: object({ labels: { type: "object" } }) });
   expect(schemaProblems(meta)[0]).toBe(
@@ -149,7 +149,7 @@ test("keywords that are not for definitions", () => {
 
 test("defaults must fit, and have no unknown fields", () => {
   expect(schemaProblems(object({ a: { type: "integer", default: "x" } }))).toEqual([
-    '$.properties[a].default: Invalid value: "string": spec.versions[0].schema.openAPIV3Schema.properties[a].default in body must be of type integer: "string"',
+    '$.properties[a].default: Invalid value: "string":  in body must be of type integer: "string"',
   ]);
   expect(schemaProblems(object({ a: object({}, { default: { b: 1 } }) }))[0]).toContain(
     "must not have unknown fields",
@@ -163,19 +163,19 @@ test("columns, scale and selectable fields", () => {
       additionalPrinterColumns: [{ name: "N", type: "odd", jsonPath: "spec" }],
     }),
   ).toEqual([
-    'spec.versions[0].additionalPrinterColumns[0].type: Invalid value: "odd": must be one of boolean,date,integer,number,string',
-    'spec.versions[0].additionalPrinterColumns[0].JSONPath: Invalid value: "spec": must be a simple json path starting with .',
+    'spec.additionalPrinterColumns[0].type: Invalid value: "odd": must be one of boolean,date,integer,number,string',
+    'spec.additionalPrinterColumns[0].JSONPath: Invalid value: "spec": must be a simple json path starting with .',
   ]);
   const scale = { specReplicasPath: ".x.n", statusReplicasPath: ".status.n" };
   expect(schemaProblems(schema, { subresources: { scale } })).toEqual([
-    'spec.versions[0].subresources.scale.specReplicasPath: Invalid value: ".x.n": should be a json path under .spec',
+    'spec.subresources.scale.specReplicasPath: Invalid value: ".x.n": should be a json path under .spec',
   ]);
   expect(
     schemaProblems(schema, {
       selectableFields: [{ jsonPath: ".spec.o" }, { jsonPath: ".spec.n" }],
     }),
   ).toEqual([
-    'spec.versions[0].selectableFields[0].jsonPath: Invalid value: ".spec.o": must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.',
+    'spec.selectableFields[0].jsonPath: Invalid value: ".spec.o": must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.',
   ]);
 });
 

@@ -1,4 +1,5 @@
 /** CustomResourceDefinition: a kind that users define; once its names are accepted the API server serves it. */
+import { compareUtf8 } from "#machinery/object.ts";
 import { formatTime } from "#machinery/time.ts";
 import { isKnownFormat } from "../../custom-resource/formats.ts";
 import { itemsOf } from "../../custom-resource/pruning.ts";
@@ -9,6 +10,7 @@ import type {
 } from "../../generated/apiextensions/v1.ts";
 import { defineResource } from "../../resource.ts";
 import {
+  isEstablished,
   validateDefinition,
   validateDefinitionUpdate,
   validateStatus,
@@ -74,18 +76,36 @@ function schemaWarnings(crd: CustomResourceDefinition): string[] {
   return [...warnings, ...[...sets].sort()];
 }
 
+/** "v1,v2(storage)": what is served. */
+const versionsCell = ({ spec }: CustomResourceDefinition): string =>
+  (spec.versions ?? [])
+    .filter(({ served }) => served)
+    .map(({ name, storage }) => (storage ? `${name}(storage)` : name))
+    .sort(compareUtf8)
+    .join(",");
+
 export const CustomResourceDefinition = defineResource<CustomResourceDefinition>({
   group: "apiextensions.k8s.io",
   version: "v1",
   plural: "customresourcedefinitions",
   storagePrefix: "/registry/apiextensions.k8s.io/customresourcedefinitions",
   printerColumns: [
+    { name: "Scope", value: ({ spec }) => spec.scope },
+    { name: "Versions", value: versionsCell },
     {
       name: "Created At",
       type: "date",
       description: "When the definition was created.",
       value: ({ metadata }) => metadata.creationTimestamp ?? "",
     },
+    { name: "Group", priority: 1, value: ({ spec }) => spec.group },
+    { name: "Kind", priority: 1, value: ({ spec }) => spec.names.kind },
+    {
+      name: "ShortNames",
+      priority: 1,
+      value: ({ spec }) => (spec.names.shortNames ?? []).join(","),
+    },
+    { name: "Established", type: "boolean", priority: 1, value: isEstablished },
   ],
   strategy: {
     tracksGeneration: true,

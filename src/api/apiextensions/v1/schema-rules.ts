@@ -270,7 +270,11 @@ function defaultRules(props: Props, path: string): FieldError[] {
     if (!equalObjects(pruned, value))
       errors.push(invalid(at, value, "must not have unknown fields"));
     else {
-      const found = validateValue(props, value, at);
+      // Upstream: what is wrong in a default is named from the default on.
+      const found = validateValue(props, value, "").map((error) => ({
+        ...error,
+        path: error.path === "" ? at : `${at}.${error.path}`,
+      }));
       const listed = isObject(value)
         ? [...validateListTypes(value, props), ...validateEmbedded(value, props)]
         : [];

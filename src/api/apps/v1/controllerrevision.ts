@@ -30,7 +30,7 @@ export const ControllerRevision = defineResource<ControllerRevision>({
   plural: "controllerrevisions",
   printerColumns: [
     { name: "Controller", value: controllerCell },
-    { name: "Revision", value: ({ revision }) => String(revision) },
+    { name: "Revision", value: ({ revision }) => revision },
     ageColumn,
   ],
   strategy: {

@@ -11,7 +11,6 @@ import { equalObjects } from "#machinery/object.ts";
 import {
   compileLabelSelector,
   formatLabelSelector,
-  requirementsOf,
   validateLabelSelector,
 } from "#machinery/selector.ts";
 import { setPodTemplateDefaults } from "../../core/v1/pod-defaults.ts";
@@ -41,7 +40,11 @@ export const templateGenerationOf = ({ metadata }: DaemonSet): number => {
   return /^[+-]?\d{1,15}$/.test(text) ? Number(text) : 0;
 };
 
-function setDaemonSetDefaults({ spec }: DaemonSet): void {
+function setDaemonSetDefaults(set: DaemonSet): void {
+  const { spec, metadata } = set;
+  // Upstream: a number internally, which is always shown; so whoever writes the object owns it.
+  if (metadata.annotations?.[templateGenerationAnnotation] === undefined)
+    setTemplateGeneration(set, 0);
   const { updateStrategy } = spec;
   updateStrategy.type ||= "RollingUpdate";
   if (updateStrategy.type === "RollingUpdate") {
@@ -91,7 +94,7 @@ function validateSpec({ spec }: DaemonSet, rules: PodRules): FieldError[] {
   const { selector, template } = spec;
   const errors = validateLabelSelector(selector, "spec.selector");
   const labels = template.metadata?.labels;
-  const usable = selector === undefined || requirementsOf(selector ?? {}) !== undefined;
+  const usable = selector === undefined || errors.length === 0;
   if (usable && !compileLabelSelector(selector)(labels)) {
     const detail = "`selector` does not match template `labels`";
     errors.push(invalid("spec.template.metadata.labels", labels, detail));

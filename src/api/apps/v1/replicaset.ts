@@ -32,7 +32,6 @@ export const ReplicaSet = defineResource<ReplicaSet>({
   group: "apps",
   version: "v1",
   plural: "replicasets",
-  selectableFields: { "status.replicas": ({ status }) => String(status.replicas ?? 0) },
   printerColumns: [
     { name: "Desired", type: "integer", value: ({ spec }) => spec.replicas ?? 0 },
     { name: "Current", type: "integer", value: ({ status }) => status.replicas ?? 0 },

@@ -1,6 +1,12 @@
 /** CronJob: Jobs by the clock. */
 import { parseCron } from "#machinery/cron.ts";
-import { type FieldError, invalid, notSupported, required } from "#machinery/field-error.ts";
+import {
+  declared,
+  type FieldError,
+  invalid,
+  notSupported,
+  required,
+} from "#machinery/field-error.ts";
 import { formatLabelSelector } from "#machinery/selector.ts";
 import { dropDisabledTemplateFields } from "../../core/v1/pod-disabled-fields.ts";
 import { nonNegative } from "../../core/v1/pod-validation/fields.ts";
@@ -26,7 +32,7 @@ function validateSchedule(
   isTimeZone: IsTimeZone,
 ): FieldError[] {
   const path = "spec.schedule";
-  if (schedule === "") return [required(path)];
+  if (schedule === "") return [declared(required(path))];
   const errors: FieldError[] = [];
   const parsed = parseCron(schedule, isTimeZone);
   if ("problem" in parsed) errors.push(invalid(path, schedule, parsed.problem));

@@ -90,7 +90,8 @@ function validateExitCodes(
     errors.push(invalid(`${path}.containerName`, containerName, detail));
   }
   const at = `${path}.values`;
-  if (values.length === 0) errors.push(invalid(at, values, "at least one value is required"));
+  if (values.length === 0)
+    errors.push(invalid(at, requirement.values, "at least one value is required"));
   else if (values.length > exitCodesMax) errors.push(tooMany(at, values.length, exitCodesMax));
   values.forEach((value, index) => {
     if (operator === "In" && value === 0) {

@@ -48,9 +48,9 @@ function setJobDefaults({ metadata, spec }: Job): void {
   spec.backoffLimit ??=
     spec.backoffLimitPerIndex === undefined ? backoffLimitDefault : noBackoffLimit;
   const { labels } = spec.template.metadata ?? {};
-  if (labels !== undefined && Object.keys(metadata.labels ?? {}).length === 0) {
-    metadata.labels = { ...labels };
-  }
+  // Upstream: these are then the same labels, not only equal ones: what is generated into the one stands in the other.
+  if (labels !== undefined && Object.keys(metadata.labels ?? {}).length === 0)
+    metadata.labels = labels;
   spec.completionMode ??= "NonIndexed";
   spec.suspend ??= false;
   spec.podReplacementPolicy ??=
@@ -64,6 +64,7 @@ function generateSelector({ metadata, spec }: Job): void {
   if (spec.manualSelector === true) return;
   const { name = "", uid = "" } = metadata;
   spec.template.metadata ??= {};
+  const shared = metadata.labels === spec.template.metadata.labels;
   spec.template.metadata.labels = {
     [legacyJobNameLabel]: name,
     [jobNameLabel]: name,
@@ -71,6 +72,7 @@ function generateSelector({ metadata, spec }: Job): void {
     [controllerUidLabel]: uid,
     ...spec.template.metadata.labels,
   };
+  if (shared) metadata.labels = spec.template.metadata.labels;
   const matchLabels = { [controllerUidLabel]: uid, ...spec.selector?.matchLabels };
   spec.selector = { ...spec.selector, matchLabels };
 }
@@ -237,6 +239,7 @@ export const Job = defineResource<Job>({
   version: "v1",
   plural: "jobs",
   selectableFields: { "status.successful": ({ status }) => String(status.succeeded ?? 0) },
+  unknownFieldSelector: (field) => `field label ${JSON.stringify(field)} not supported for Job`,
   printerColumns: [
     { name: "Status", value: statusCell },
     { name: "Completions", value: completionsCell },

@@ -33,7 +33,8 @@ test("defaults, and a selector of its own", () => {
     "controller-uid": "u",
     "job-name": "j",
   });
-  expect(metadata.labels).toBeUndefined();
+  // Upstream: without labels of its own a Job gets those of its template.
+  expect(metadata.labels).toEqual(spec.template.metadata.labels);
   expect(decoded(Job, job({ parallelism: 3 })).spec.completions).toBeUndefined();
 });
 

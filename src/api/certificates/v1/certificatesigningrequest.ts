@@ -13,6 +13,7 @@ import {
 } from "#machinery/field-error.ts";
 import { humanDuration } from "#machinery/human-duration.ts";
 import { cloneJson, equalObjects } from "#machinery/object.ts";
+import { pemBlocks } from "#machinery/pem.ts";
 import { formatTime } from "#machinery/time.ts";
 import type {
   CertificateSigningRequestCondition as Condition,
@@ -76,8 +77,16 @@ function stateOf(csr: CertificateSigningRequest): string {
   return `${verdict}${failed}${(csr.status?.certificate ?? "") === "" ? "" : ",Issued"}`;
 }
 
+function validateRequest(request: string | null): FieldError[] {
+  const decoded = decodeBase64(request ?? "");
+  const [block] = "bytes" in decoded ? pemBlocks(new TextDecoder().decode(decoded.bytes)) : [];
+  if (block?.label === "CERTIFICATE REQUEST") return [];
+  const why = "PEM block type must be CERTIFICATE REQUEST";
+  return [invalid("spec.request", request, why)];
+}
+
 function validateSpec({ spec }: CertificateSigningRequest): FieldError[] {
-  const errors: FieldError[] = [];
+  const errors = validateRequest(spec.request);
   const asked = spec.usages ?? [];
   if (asked.length === 0) errors.push(required("spec.usages"));
   for (const [index, usage] of asked.entries()) {

@@ -48,7 +48,7 @@ function validateNewStyle(event: Event, requestVersion: GroupVersion): FieldErro
     errors.push(namespaceMismatch(event));
   }
   const controllerPath = isCore(requestVersion) ? "reportingComponent" : "reportingController";
-  const controller = event.reportingComponent;
+  const controller = event.reportingComponent ?? "";
   if (controller === "") errors.push(required(controllerPath));
   for (const message of isQualifiedName(controller)) {
     errors.push(invalid(controllerPath, controller, message));
@@ -113,6 +113,15 @@ const immutableFields = [
   ["reportingInstance", "reportingInstance"],
 ] as const satisfies readonly (readonly [keyof Event, string])[];
 
+const texts: ReadonlySet<string> = new Set([
+  "reason",
+  "message",
+  "type",
+  "action",
+  "reportingComponent",
+  "reportingInstance",
+]);
+
 export function validateEventUpdate(
   event: Event,
   old: Event,
@@ -122,7 +131,10 @@ export function validateEventUpdate(
   if (isCore(requestVersion)) return errors;
   if (!equalObjects(event.series, old.series)) errors.push(...validateSeries(event));
   for (const [field, path] of immutableFields) {
-    errors.push(...validateImmutable(event[field], old[field], path));
+    // An absent text is the empty one.
+    const value = texts.has(field) ? (event[field] ?? "") : event[field];
+    const before = texts.has(field) ? (old[field] ?? "") : old[field];
+    errors.push(...validateImmutable(value, before, path));
   }
   return errors;
 }
@@ -183,7 +195,7 @@ export const Event = defineResource<Event>({
     { name: "Message", value: ({ message }) => (message ?? "").trim() },
     { name: "First Seen", priority: 1, value: firstSeen },
     { name: "Count", priority: 1, value: countOf },
-    { name: "Name", priority: 1, value: ({ metadata }) => metadata.name ?? "" },
+    { name: "Name", format: "name", priority: 1, value: ({ metadata }) => metadata.name ?? "" },
   ],
   strategy: {
     allowCreateOnUpdate: true,

@@ -62,6 +62,9 @@ export const Namespace = defineResource<Namespace>({
   strategy: {
     nameFormat: "label",
     specFinalizers: true,
+    prepareForDelete(namespace) {
+      namespace.status = { ...namespace.status, phase: "Terminating" };
+    },
     defaults: setNamespaceDefaults,
     prepareForCreate(namespace) {
       labelByName(namespace);

@@ -31,12 +31,13 @@ import {
 const reclaimPolicies = ["Delete", "Recycle", "Retain"];
 const inline = "in the context of inline volumes";
 
-function validateCapacity(capacity: Readonly<Record<string, string>>, path: string): FieldError[] {
+function validateCapacity(given: PersistentVolumeSpec["capacity"], path: string): FieldError[] {
   const errors: FieldError[] = [];
+  const capacity: Readonly<Record<string, string>> = given ?? {};
   const names = sortedKeys(capacity);
   if (names.length === 0) errors.push(required(path));
   if (capacity["storage"] === undefined || names.length > 1) {
-    errors.push(notSupported(path, names.length === 0 ? null : capacity, ["storage"]));
+    errors.push(notSupported(path, given, ["storage"]));
   }
   for (const name of names) {
     const amount = capacity[name] ?? "0";
@@ -102,7 +103,7 @@ function validateSpec(
   const { persistentVolumeReclaimPolicy: policy = "", nodeAffinity } = spec;
   const errors = [
     ...validateModes(spec, path),
-    ...validateCapacity(spec.capacity ?? {}, `${path}.capacity`),
+    ...validateCapacity(spec.capacity, `${path}.capacity`),
   ];
   if (policy !== "") {
     errors.push(...oneOf(`${path}.persistentVolumeReclaimPolicy`, policy, reclaimPolicies));
@@ -195,6 +196,30 @@ function validateSourceChange(spec: PersistentVolumeSpec, old: PersistentVolumeS
   return [forbidden("spec.persistentvolumesource", detail)];
 }
 
+const newerLabels: Readonly<Record<string, string>> = {
+  "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+  "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+  "beta.kubernetes.io/os": "kubernetes.io/os",
+  "beta.kubernetes.io/arch": "kubernetes.io/arch",
+  "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
+};
+
+type Affinity = NonNullable<PersistentVolumeSpec["nodeAffinity"]>;
+
+/** As it was, with those labels' newer names that it has now. */
+function withNewerLabels(old: Affinity, now: Affinity | undefined): Affinity {
+  const next = cloneJson(old);
+  for (const [index, term] of (next.required?.nodeSelectorTerms ?? []).entries()) {
+    const terms = now?.required?.nodeSelectorTerms ?? [];
+    for (const [position, requirement] of (term.matchExpressions ?? []).entries()) {
+      const key = terms[index]?.matchExpressions?.[position]?.key;
+      // Upstream: where there is no newer name it is the empty one.
+      if (key !== undefined && (newerLabels[requirement.key] ?? "") === key) requirement.key = key;
+    }
+  }
+  return next;
+}
+
 export function validatePersistentVolumeUpdate(
   volume: PersistentVolume,
   old: PersistentVolume,
@@ -206,11 +231,14 @@ export function validatePersistentVolumeUpdate(
   const errors = [
     ...validateSpec(spec, name, anyValue),
     ...validateMountOptions(volume),
-    // Upstream: everything is looked at twice, and said twice among the causes.
-    ...validateSpec(spec, name, anyValue),
     ...validateSourceChange(spec, old.spec),
     ...validateImmutable(spec.volumeMode, old.spec.volumeMode, "volumeMode"),
   ];
+  const affected = affinity !== undefined && withNewerLabels(affinity, spec.nodeAffinity);
+  if (affected !== false && !equalObjects(spec.nodeAffinity, affected)) {
+    const detail = "field is immutable, except for updating from beta label to GA";
+    errors.push(invalid("nodeAffinity", spec.nodeAffinity, detail));
+  }
   const removed =
     old.spec.volumeAttributesClassName !== undefined &&
     spec.volumeAttributesClassName === undefined;

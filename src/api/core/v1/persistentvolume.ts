@@ -88,7 +88,6 @@ export const PersistentVolume = defineResource<PersistentVolume>({
   version: "v1",
   plural: "persistentvolumes",
   // Upstream: the plain "name" was a mistake, kept for those who use it.
-  selectableFields: { name: ({ metadata }) => metadata.name ?? "" },
   printerColumns: [
     { name: "Capacity", value: ({ spec }) => spec.capacity?.["storage"] ?? "0" },
     { name: "Access Modes", value: ({ spec }) => accessModesText(spec.accessModes) },

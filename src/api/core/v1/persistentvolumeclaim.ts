@@ -93,7 +93,6 @@ export const PersistentVolumeClaim = defineResource<PersistentVolumeClaim>({
   version: "v1",
   plural: "persistentvolumeclaims",
   // Upstream: the plain "name" was a mistake, kept for those who use it.
-  selectableFields: { name: ({ metadata }) => metadata.name ?? "" },
   printerColumns: [
     { name: "Status", value: phaseCell },
     { name: "Volume", value: ({ spec }) => spec.volumeName ?? "" },

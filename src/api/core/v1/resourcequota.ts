@@ -155,7 +155,7 @@ export const ResourceQuota = defineResource<ResourceQuota>({
     validateUpdate({ spec }, old) {
       const errors = validateSpec(spec);
       if (!sameSet(spec.scopes ?? [], old.spec.scopes ?? []))
-        errors.push(invalid("spec.scopes", spec.scopes ?? [], "field is immutable"));
+        errors.push(invalid("spec.scopes", spec.scopes ?? null, "field is immutable"));
       return errors;
     },
     validateStatusUpdate: ({ status }) => [

@@ -152,10 +152,10 @@ function validateDeclared(slice: g.EndpointSlice, old: g.EndpointSlice | undefin
   const errors: FieldError[] = [];
   if (type !== old?.addressType) {
     if (type === "") errors.push(required("addressType"));
-    if (old !== undefined) errors.push(invalid("addressType", null, immutableMessage));
-    else if (type !== "" && !addressTypes.includes(type)) {
+    else if (!addressTypes.includes(type)) {
       errors.push(notSupported("addressType", type, addressTypes));
     }
+    if (old !== undefined) errors.push(invalid("addressType", null, immutableMessage));
   }
   if (old !== undefined && equalObjects(endpoints, old.endpoints)) return errors;
   for (const [index, { addresses }] of (endpoints ?? []).entries()) {

@@ -71,7 +71,7 @@ export const Event = defineResource<Event>({
     { name: "Message", value: ({ note }) => (note ?? "").trim() },
     { name: "First Seen", priority: 1, value: firstSeen },
     { name: "Count", priority: 1, value: countOf },
-    { name: "Name", priority: 1, value: ({ metadata }) => metadata.name ?? "" },
+    { name: "Name", format: "name", priority: 1, value: ({ metadata }) => metadata.name ?? "" },
   ],
   strategy: { allowCreateOnUpdate: true },
 });

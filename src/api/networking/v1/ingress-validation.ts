@@ -140,7 +140,7 @@ export function validateIngress({ spec }: Ingress, old: Ingress | undefined): Fi
   const errors: FieldError[] = [];
   if (rules.length === 0 && defaultBackend === undefined) {
     const detail = "either `defaultBackend` or `rules` must be specified";
-    errors.push(invalid("spec", spec.rules ?? [], detail));
+    errors.push(invalid("spec", spec.rules ?? null, detail));
   }
   if (defaultBackend !== undefined) {
     errors.push(...validateBackend(defaultBackend, "spec.defaultBackend"));

@@ -1,5 +1,6 @@
 /** IngressClass: which controller looks after an Ingress. */
 import {
+  declared,
   type FieldError,
   forbidden,
   invalid,
@@ -50,9 +51,9 @@ function validateParameters({ spec }: IngressClass): FieldError[] {
   if (apiGroup !== undefined) {
     errors.push(...each(`${path}.apiGroup`, apiGroup, isDns1123Subdomain(apiGroup)));
   }
-  if (kind === "") errors.push(required(`${path}.kind`));
+  if (kind === "") errors.push(declared(required(`${path}.kind`)));
   else errors.push(...each(`${path}.kind`, kind, isPathSegmentName(kind)));
-  if (name === "") errors.push(required(`${path}.name`));
+  if (name === "") errors.push(declared(required(`${path}.name`)));
   else errors.push(...each(`${path}.name`, name, isPathSegmentName(name)));
   return [...errors, ...validateScope(parameters, path)];
 }

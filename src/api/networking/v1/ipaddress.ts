@@ -1,6 +1,6 @@
 /** IPAddress: an address of the Services' range that somebody holds. Its name is the address. */
-import { type FieldError, invalid, required } from "#machinery/field-error.ts";
-import { validateImmutable } from "#machinery/meta-validation.ts";
+import { declared, type FieldError, invalid, required } from "#machinery/field-error.ts";
+import { declaredImmutable } from "#machinery/meta-validation.ts";
 import { ipProblems, isDns1123Subdomain, isPathSegmentName } from "#machinery/validation.ts";
 import type * as g from "../../generated/networking/v1.ts";
 import { ageColumn } from "../../printer-columns.ts";
@@ -14,14 +14,14 @@ const each = (path: string, value: unknown, messages: readonly string[]): FieldE
 function validateIpAddress({ spec }: IPAddress): FieldError[] {
   const { parentRef } = spec;
   const path = "spec.parentRef";
-  if (parentRef === undefined) return [required(path)];
+  if (parentRef === undefined) return [declared(required(path))];
   const { group = "", resource = "", name = "", namespace = "" } = parentRef;
   const errors: FieldError[] = [];
   // The core group is the empty one.
   if (group !== "") errors.push(...each(`${path}.group`, group, isDns1123Subdomain(group)));
-  if (resource === "") errors.push(required(`${path}.resource`));
+  if (resource === "") errors.push(declared(required(`${path}.resource`)));
   else errors.push(...each(`${path}.resource`, resource, isPathSegmentName(resource)));
-  if (name === "") errors.push(required(`${path}.name`));
+  if (name === "") errors.push(declared(required(`${path}.name`)));
   else errors.push(...each(`${path}.name`, name, isPathSegmentName(name)));
   if (namespace !== "") {
     errors.push(...each(`${path}.namespace`, namespace, isPathSegmentName(namespace)));
@@ -36,17 +36,20 @@ function parentCell({ spec: { parentRef } }: IPAddress): string {
   return namespace === "" ? `${kind}/${name}` : `${kind}/${namespace}/${name}`;
 }
 
+/** Upstream: the rows have an age, which no column announces. */
+const untoldAge = { ...ageColumn, isUntold: true } as const;
+
 export const IPAddress = defineResource<IPAddress>({
   group: "networking.k8s.io",
   version: "v1",
   plural: "ipaddresses",
-  printerColumns: [{ name: "ParentRef", value: parentCell }, ageColumn],
+  printerColumns: [{ name: "ParentRef", value: parentCell }, untoldAge],
   strategy: {
     nameProblems: ipProblems,
     validate: validateIpAddress,
     validateUpdate: (object, old) => [
       ...validateIpAddress(object),
-      ...validateImmutable(object.spec.parentRef, old.spec.parentRef, "spec.parentRef"),
+      ...declaredImmutable(object.spec.parentRef, old.spec.parentRef, "spec.parentRef"),
     ],
   },
 });

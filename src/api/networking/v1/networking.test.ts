@@ -14,7 +14,7 @@ const withPath = (path: object) =>
 
 test("an Ingress needs a rule or a default backend, and backends that say where", () => {
   expect(createErrors(Ingress, ingress({}))).toEqual([
-    "spec: Invalid value: []: either `defaultBackend` or `rules` must be specified",
+    "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified",
   ]);
   const defaultBackend = (one: object) => createErrors(Ingress, ingress({ defaultBackend: one }));
   expect(defaultBackend(backend)).toEqual([]);

@@ -1,5 +1,6 @@
 /** NetworkPolicy: which pods may speak with whom. */
 import {
+  declared,
   type FieldError,
   forbidden,
   invalid,
@@ -68,7 +69,7 @@ function validateBlock(
   path: string,
   known: ReadonlySet<string>,
 ): FieldError[] {
-  if (cidr === "") return [required(`${path}.cidr`)];
+  if (cidr === "") return [declared(required(`${path}.cidr`))];
   const check = (at: string, value: string): FieldError[] =>
     isValidCidrForLegacyField(at, value, !known.has(value));
   const errors = check(`${path}.cidr`, cidr);

@@ -27,13 +27,15 @@ function validateRanges(ranges: readonly string[]): FieldError[] {
 }
 
 /** A second range, of the other family, may be added; nothing else changes. */
-function validateChange(now: readonly string[], old: readonly string[]): FieldError[] {
+function validateChange(given: g.ServiceCIDRSpec, old: readonly string[]): FieldError[] {
+  const now = given.cidrs ?? [];
   if (now.length === old.length) {
     return now.flatMap((range, i) =>
       range === old[i] ? [] : [invalid(`${path}[${i}]`, range, immutableMessage)],
     );
   }
-  if (old.length !== 1 || now.length !== rangesMax) return [invalid(path, now, immutableMessage)];
+  if (old.length !== 1 || now.length !== rangesMax)
+    return [invalid(path, given.cidrs, immutableMessage)];
   const first = now[0] === old[0] ? [] : [invalid(`${path}[0]`, now[0], immutableMessage)];
   return [...first, ...validateRanges(now)];
 }
@@ -45,7 +47,7 @@ export const ServiceCIDR = defineResource<ServiceCIDR>({
   printerColumns: [{ name: "CIDRs", value: ({ spec }) => (spec.cidrs ?? []).join(",") }, ageColumn],
   strategy: {
     validate: ({ spec }) => validateRanges(spec.cidrs ?? []),
-    validateUpdate: ({ spec }, old) => validateChange(spec.cidrs ?? [], old.spec.cidrs ?? []),
+    validateUpdate: ({ spec }, old) => validateChange(spec, old.spec.cidrs ?? []),
     prepareForStatusUpdate({ metadata }, old) {
       const { labels, annotations } = old.metadata;
       if (labels === undefined) delete metadata.labels;

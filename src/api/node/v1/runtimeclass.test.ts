@@ -28,8 +28,8 @@ test.each<[string, object, string[]]>([
     },
     [
       "scheduling.nodeSelector: Invalid value: ",
-      "scheduling[1].effect: Invalid value: ",
-      "scheduling[1]: Duplicate value: ",
+      "scheduling.tolerations[1].effect: Invalid value: ",
+      "scheduling.tolerations[1]: Duplicate value: ",
     ],
   ],
 ])("RuntimeClass: %s", (_name, fields, expected) => {
@@ -41,7 +41,7 @@ test.each<[string, object, string[]]>([
 test("a RuntimeClass keeps its handler", () => {
   const old = { metadata, handler };
   expect(updateErrors(RuntimeClass, old, { metadata, handler: "other" })).toEqual([
-    'handler: Invalid value: "other": field is immutable',
+    "handler: Invalid value: null: field is immutable",
   ]);
   expect(updateErrors(RuntimeClass, old, old)).toEqual([]);
 });

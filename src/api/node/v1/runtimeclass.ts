@@ -1,6 +1,6 @@
 /** RuntimeClass: which of a node's container runtimes runs a pod, what that costs, and which nodes have it. */
-import { duplicate, type FieldError, invalid, required } from "#machinery/field-error.ts";
-import { validateImmutable } from "#machinery/meta-validation.ts";
+import { declared, duplicate, type FieldError, invalid, required } from "#machinery/field-error.ts";
+import { declaredImmutable } from "#machinery/meta-validation.ts";
 import { sortedKeys } from "#machinery/object.ts";
 import { validateLabels } from "#machinery/selector.ts";
 import { isDns1123Label } from "#machinery/validation.ts";
@@ -15,21 +15,25 @@ import { defineResource } from "../../resource.ts";
 export type RuntimeClass = g.RuntimeClass;
 
 function validateHandler(handler: string): FieldError[] {
-  if (handler === "") return [required("handler")];
-  return isDns1123Label(handler).map((message) => invalid("handler", handler, message));
+  if (handler === "") return [declared(required("handler"))];
+  return isDns1123Label(handler).map((message) => declared(invalid("handler", handler, message)));
 }
 
 function validateScheduling({ nodeSelector, tolerations = [] }: g.Scheduling): FieldError[] {
   const path = "scheduling";
   const errors = [
     ...(nodeSelector === undefined ? [] : validateLabels(nodeSelector, `${path}.nodeSelector`)),
-    ...validateTolerations(tolerations, path, strictRules),
+    ...validateTolerations(tolerations, `${path}.tolerations`, strictRules),
   ];
   const seen = new Set<string>();
   for (const [index, toleration] of tolerations.entries()) {
     const { key = "", operator = "", value = "", effect = "" } = toleration;
     const identity = JSON.stringify([key, operator, value, effect]);
-    if (seen.has(identity)) errors.push(duplicate(`${path}[${index}]`, toleration));
+    // Upstream prints its internal type, whose fields are written in capitals.
+    const shown = { Key: key, Operator: operator, Value: value, Effect: effect };
+    const { tolerationSeconds: TolerationSeconds = null } = toleration;
+    if (seen.has(identity))
+      errors.push(duplicate(`${path}.tolerations[${index}]`, { ...shown, TolerationSeconds }));
     seen.add(identity);
   }
   return errors;
@@ -56,7 +60,7 @@ export const RuntimeClass = defineResource<RuntimeClass>({
     validate: validateRuntimeClass,
     validateUpdate: (object, old) => [
       ...validateRuntimeClass(object),
-      ...validateImmutable(object.handler, old.handler, "handler"),
+      ...declaredImmutable(object.handler, old.handler, "handler"),
     ],
     warnings: ({ scheduling }) =>
       sortedKeys(scheduling?.nodeSelector ?? {}).flatMap((key) => {

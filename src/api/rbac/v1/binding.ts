@@ -1,5 +1,11 @@
 /** What RoleBinding and ClusterRoleBinding share: role reference and subjects: defaults, columns, what may be said and changed. */
-import { type FieldError, invalid, notSupported, required } from "#machinery/field-error.ts";
+import {
+  declared,
+  type FieldError,
+  invalid,
+  notSupported,
+  required,
+} from "#machinery/field-error.ts";
 import { immutableMessage } from "#machinery/meta-validation.ts";
 import { equalObjects } from "#machinery/object.ts";
 import { isDns1123Subdomain, isPathSegmentName } from "#machinery/validation.ts";
@@ -52,12 +58,18 @@ export const bindingColumns: readonly PrinterColumn<Binding>[] = [
   },
 ];
 
-function validateRoleRef(roleRef: Partial<RoleRef>, kinds: readonly string[]): FieldError[] {
+function validateRoleRef(
+  roleRef: Partial<RoleRef>,
+  kinds: readonly string[],
+  isChange: boolean,
+): FieldError[] {
   const { apiGroup = "", kind = "", name = "" } = roleRef;
   const errors: FieldError[] = [];
   if (apiGroup !== rbacGroup) errors.push(notSupported("roleRef.apiGroup", apiGroup, [rbacGroup]));
   if (!kinds.includes(kind)) errors.push(notSupported("roleRef.kind", kind, kinds));
-  if (name === "") errors.push(required("roleRef.name"));
+  // Upstream: of a reference that changes, its generated validation says nothing.
+  const missing = required("roleRef.name");
+  if (name === "") errors.push(isChange ? missing : declared(missing));
   else {
     for (const problem of isPathSegmentName(name))
       errors.push(invalid("roleRef.name", name, problem));
@@ -72,7 +84,7 @@ function validateSubject(
 ): FieldError[] {
   const { kind = "", apiGroup = "", name = "", namespace = "" } = subject;
   const errors: FieldError[] = [];
-  if (name === "") errors.push(required(`${path}.name`));
+  if (name === "") errors.push(declared(required(`${path}.name`)));
   if (kind === "ServiceAccount") {
     if (name !== "") {
       for (const problem of isDns1123Subdomain(name))
@@ -90,8 +102,9 @@ function validateSubject(
 export const validateBinding = (
   { roleRef, subjects }: Binding,
   namespaced: boolean,
+  isChange = false,
 ): FieldError[] => [
-  ...validateRoleRef(roleRef, namespaced ? ["Role", "ClusterRole"] : ["ClusterRole"]),
+  ...validateRoleRef(roleRef, namespaced ? ["Role", "ClusterRole"] : ["ClusterRole"], isChange),
   ...(subjects ?? []).flatMap((subject, index) =>
     validateSubject(subject, `subjects[${index}]`, namespaced),
   ),
@@ -103,8 +116,9 @@ export function validateBindingUpdate(
   old: Binding,
   namespaced: boolean,
 ): FieldError[] {
-  const errors = validateBinding(object, namespaced);
-  if (equalObjects(object.roleRef, old.roleRef)) return errors;
+  const isChange = !equalObjects(object.roleRef, old.roleRef);
+  const errors = validateBinding(object, namespaced, isChange);
+  if (!isChange) return errors;
   const { apiGroup, kind, name } = object.roleRef;
   // Upstream prints its internal type, whose fields are written in capitals.
   const shown = { APIGroup: apiGroup, Kind: kind, Name: name };

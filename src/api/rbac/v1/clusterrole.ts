@@ -1,10 +1,11 @@
 /** ClusterRole: rules that hold everywhere, or where a RoleBinding grants them; they may be gathered from other roles by label. */
-import { type FieldError, required } from "#machinery/field-error.ts";
+import { type FieldError, invalid, required } from "#machinery/field-error.ts";
 import { equalObjects } from "#machinery/object.ts";
 import { validateLabelSelector } from "#machinery/selector.ts";
 import type { ClusterRole as ClusterRoleObject } from "../../generated/rbac/v1.ts";
+import { createdAtColumn } from "../../printer-columns.ts";
 import { defineResource } from "../../resource.ts";
-import { createdAtColumn, rbacGroup, validateRules } from "./policy-rule.ts";
+import { rbacGroup, validateRules } from "./policy-rule.ts";
 
 export type ClusterRole = ClusterRoleObject;
 
@@ -16,9 +17,11 @@ function validateAggregation({ aggregationRule }: ClusterRole): FieldError[] {
     const why = "at least one clusterRoleSelector required if aggregationRule is non-nil";
     return [required(path, why)];
   }
-  return selectors.flatMap((selector, index) =>
-    validateLabelSelector(selector, `${path}[${index}]`),
-  );
+  return selectors.flatMap((selector, index) => {
+    const at = `${path}[${index}]`;
+    const errors = validateLabelSelector(selector, at);
+    return errors.length === 0 ? [] : [...errors, invalid(at, null, "invalid label selector.")];
+  });
 }
 
 export const ClusterRole = defineResource<ClusterRole>({

@@ -1,25 +1,15 @@
 /** Policy rules: what every role is made of, and what may be said in one. Reads nothing else. */
-import { type FieldError, invalid, required } from "#machinery/field-error.ts";
-import type { ApiObject } from "#machinery/meta.ts";
+import { declared, type FieldError, invalid, required } from "#machinery/field-error.ts";
 import type { PolicyRule } from "../../generated/rbac/v1.ts";
-import type { PrinterColumn } from "../../resource.ts";
 
 export type { PolicyRule } from "../../generated/rbac/v1.ts";
 
 export const rbacGroup = "rbac.authorization.k8s.io";
 
-/** Upstream: kinds without columns of their own show when they were made, not how long ago. */
-export const createdAtColumn: PrinterColumn<ApiObject> = {
-  name: "Created At",
-  type: "date",
-  value: ({ metadata }) => metadata.creationTimestamp,
-};
-
 function validateRule(rule: PolicyRule, path: string, namespaced: boolean): FieldError[] {
   const { verbs, apiGroups = [], resources = [], resourceNames = [], nonResourceURLs = [] } = rule;
   const errors: FieldError[] = [];
-  if ((verbs ?? []).length === 0)
-    errors.push(required(`${path}.verbs`, "verbs must contain at least one value"));
+  if ((verbs ?? []).length === 0) errors.push(declared(required(`${path}.verbs`)));
   if (nonResourceURLs.length > 0) {
     const at = `${path}.nonResourceURLs`;
     if (namespaced) {

@@ -1,7 +1,8 @@
 /** Role: rules that hold in one namespace, for whom a RoleBinding names. */
 import type { Role as RoleObject } from "../../generated/rbac/v1.ts";
+import { createdAtColumn } from "../../printer-columns.ts";
 import { defineResource } from "../../resource.ts";
-import { createdAtColumn, rbacGroup, validateRules } from "./policy-rule.ts";
+import { rbacGroup, validateRules } from "./policy-rule.ts";
 
 export type Role = RoleObject;
 

@@ -7,6 +7,7 @@ import { validateLabelSelector } from "#machinery/selector.ts";
 import { dnsSubdomain } from "../../core/v1/pod-validation/fields.ts";
 import { deprecatedLabel } from "../../core/v1/pod-warnings.ts";
 import type * as g from "../../generated/storage/v1.ts";
+import { createdAtColumn } from "../../printer-columns.ts";
 import { defineResource } from "../../resource.ts";
 
 export type CSIStorageCapacity = g.CSIStorageCapacity;
@@ -54,10 +55,7 @@ export const CSIStorageCapacity = defineResource<CSIStorageCapacity>({
   group: "storage.k8s.io",
   version: "v1",
   plural: "csistoragecapacities",
-  printerColumns: [
-    { name: "StorageClassName", value: ({ storageClassName }) => storageClassName },
-    { name: "Capacity", value: ({ capacity }) => capacity ?? "<unset>" },
-  ],
+  printerColumns: [createdAtColumn],
   strategy: {
     allowUnconditionalUpdate: false,
     validate: (object) => validateCapacity(object),

@@ -1,5 +1,5 @@
 /** What StorageClass and VolumeAttributesClass check alike. Pure. */
-import { type FieldError, invalid, required, tooLong } from "#machinery/field-error.ts";
+import { declared, type FieldError, invalid, required, tooLong } from "#machinery/field-error.ts";
 import { isQualifiedName } from "#machinery/validation.ts";
 import { each } from "../../core/v1/pod-validation/fields.ts";
 
@@ -15,7 +15,7 @@ const bytesOf = (values: Readonly<Record<string, string>>): number =>
 /** The one who provides: a qualified name, in letters of any case. */
 export const validateProvisioner = (name: string, path: string): FieldError[] =>
   name === ""
-    ? [required(path)]
+    ? [declared(required(path))]
     : each(path, name.toLowerCase(), isQualifiedName(name.toLowerCase()));
 
 export function validateParameters(

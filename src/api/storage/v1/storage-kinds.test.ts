@@ -45,7 +45,7 @@ test("StorageClass: defaults, and what never changes", () => {
   expect(made).toMatchObject({ reclaimPolicy: "Delete", volumeBindingMode: "Immediate" });
   expect(
     updateErrors(StorageClass, { metadata, provisioner }, { metadata, provisioner: "other" }),
-  ).toEqual(['provisioner: Invalid value: "other": field is immutable']);
+  ).toEqual(["provisioner: Invalid value: null: field is immutable"]);
 });
 
 test("StorageClass: a list marks the default, the newest of several", () => {

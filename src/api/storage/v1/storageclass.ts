@@ -1,6 +1,6 @@
 /** StorageClass: a kind of storage that a provisioner makes on demand. */
 import { duplicate, type FieldError, notSupported, required } from "#machinery/field-error.ts";
-import { validateImmutable } from "#machinery/meta-validation.ts";
+import { declaredImmutable } from "#machinery/meta-validation.ts";
 import { compareUtf8, equalObjects } from "#machinery/object.ts";
 import { parseTime } from "#machinery/time.ts";
 import { qualifiedName } from "../../core/v1/pod-validation/fields.ts";
@@ -65,7 +65,9 @@ function validateTopologies(terms: readonly TopologySelectorTerm[]): FieldError[
     const path = `allowedTopologies[${index}]`;
     const errors = validateTerm(term, path);
     const meaning = meaningOf(term);
-    for (const _ of seen.filter((one) => equalObjects(one, meaning))) {
+    // Upstream: a term that says nothing counts as said before.
+    const isEmpty = Object.keys(meaning).length === 0;
+    for (const _ of isEmpty ? [meaning] : seen.filter((one) => equalObjects(one, meaning))) {
       errors.push(duplicate(`${path}.matchLabelExpressions`, ""));
     }
     seen.push(meaning);
@@ -131,8 +133,8 @@ export const StorageClass = defineResource<StorageClass>({
     validate: validateStorageClass,
     validateUpdate: (object, old) => [
       ...validateStorageClass(object),
-      ...(["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] as const).flatMap(
-        (field) => validateImmutable(object[field], old[field], field),
+      ...(["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"] as const).flatMap(
+        (field) => declaredImmutable(object[field], old[field], field),
       ),
     ],
     warnings,

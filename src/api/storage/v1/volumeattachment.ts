@@ -1,10 +1,16 @@
 /** VolumeAttachment: a volume that is, or shall be, attached to a node. */
-import { type FieldError, forbidden, invalid, required, tooLong } from "#machinery/field-error.ts";
-import { validateImmutable } from "#machinery/meta-validation.ts";
-import { rangeMessage } from "#machinery/validation.ts";
+import {
+  declared,
+  type FieldError,
+  forbidden,
+  invalid,
+  required,
+  tooLong,
+} from "#machinery/field-error.ts";
+import { declaredImmutable } from "#machinery/meta-validation.ts";
+import { isDns1123SubdomainOfAnyCase, rangeMessage } from "#machinery/validation.ts";
 import { validateInlineVolumeSpec } from "../../core/v1/persistentvolume-validation.ts";
 import { dnsSubdomain } from "../../core/v1/pod-validation/fields.ts";
-import { validateCsiDriverName } from "../../core/v1/pod-validation/volumes.ts";
 import type * as g from "../../generated/storage/v1.ts";
 import { ageColumn } from "../../printer-columns.ts";
 import { defineResource } from "../../resource.ts";
@@ -12,6 +18,7 @@ import { validateMapSize } from "./parameters.ts";
 
 export type VolumeAttachment = g.VolumeAttachment;
 
+const attacherLengthMax = 63;
 const errorBytesMax = 1024;
 const int32Max = 2 ** 31 - 1;
 const encoder = new TextEncoder();
@@ -46,10 +53,20 @@ function validateVolumeError(error: g.VolumeError | undefined, path: string): Fi
   return errors;
 }
 
+function validateAttacher(attacher: string): FieldError[] {
+  const path = "spec.attacher";
+  if (attacher === "") return [declared(required(path))];
+  const errors = isDns1123SubdomainOfAnyCase(attacher).map((why) =>
+    declared(invalid(path, attacher, why)),
+  );
+  if (attacher.length > attacherLengthMax) errors.push(declared(tooLong(path, attacherLengthMax)));
+  return errors;
+}
+
 function validateAttachment({ spec, status }: VolumeAttachment): FieldError[] {
   const volumeName = spec.source.persistentVolumeName;
   return [
-    ...validateCsiDriverName(spec.attacher, "spec.attacher"),
+    ...validateAttacher(spec.attacher),
     ...validateSource(spec.source, "spec.source"),
     ...dnsSubdomain("spec.nodeName", spec.nodeName),
     ...validateMapSize(status?.attachmentMetadata ?? {}, "status.attachmentMetadata"),
@@ -63,7 +80,7 @@ function validateAttachment({ spec, status }: VolumeAttachment): FieldError[] {
 
 const validateUpdate = (object: VolumeAttachment, old: VolumeAttachment): FieldError[] => [
   ...validateAttachment(object),
-  ...validateImmutable(object.spec, old.spec, "spec"),
+  ...declaredImmutable(object.spec, old.spec, "spec"),
 ];
 
 export const VolumeAttachment = defineResource<VolumeAttachment>({

@@ -112,6 +112,7 @@ export const ownNamespacedRoles: Readonly<Record<string, readonly string[]>> = {
   "kube-system/wherry:ingress-endpoints": [
     "get,create,patch,delete discovery.k8s.io endpointslices",
   ],
+  "kube-system/wherry:ingress-service": ["create,delete core services"],
 };
 
 export const ownNamespacedRoleHolders: Readonly<Record<string, Holders>> = {
@@ -123,6 +124,10 @@ export const ownNamespacedRoleHolders: Readonly<Record<string, Holders>> = {
   "kube-public/wherry:cluster-info": {
     role: "wherry:cluster-info",
     holders: ["User system:anonymous"],
+  },
+  "kube-system/wherry:ingress-service": {
+    role: "wherry:ingress-service",
+    holders: ["ServiceAccount kube-system/ingress-service-controller"],
   },
   "kube-system/wherry:ingress-endpoints": {
     role: "wherry:ingress-endpoints",
