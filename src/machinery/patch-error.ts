@@ -31,10 +31,10 @@ export class PatchError extends Error {
           422,
           "Invalid",
           "the server rejected our request due to an error in our request",
-          { causes: [{ reason: "UnexpectedServerResponse", message: this.message }] },
+          {},
         );
       default:
-        return new StatusError(500, "InternalError", this.message);
+        return new StatusError(500, "", this.message);
     }
   }
 }

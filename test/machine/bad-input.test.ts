@@ -156,6 +156,114 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "bad input", () => {
     );
   });
 
+  test.each([
+    [
+      "an Ingress's path and its type",
+      "networking.k8s.io/v1 Ingress { rules: [{ http: { paths: [{ path: x, pathType: Prefix, backend: { service: { name: web, port: { number: 80 } } } }, { path: /, backend: {} }] } }] }",
+      [
+        'spec.rules[0].http.paths[0].path: Invalid value: "x": must be an absolute path',
+        "spec.rules[0].http.paths[1].pathType: Required value: pathType must be specified",
+      ],
+    ],
+    [
+      "a policy's block and port",
+      "networking.k8s.io/v1 NetworkPolicy { podSelector: {}, ingress: [{ from: [{ ipBlock: { cidr: 10.0.0.0/33 } }], ports: [{ port: 0 }] }] }",
+      [
+        "spec.ingress[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+        'spec.ingress[0].from[0].ipBlock.cidr: Invalid value: "10.0.0.0/33": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)',
+      ],
+    ],
+    [
+      "a claim for nothing",
+      "v1 PersistentVolumeClaim { resources: { requests: { storage: 0 } } }",
+      [
+        "spec.accessModes: Required value: at least 1 access mode is required",
+        'spec.resources[storage]: Invalid value: "0": must be greater than zero',
+      ],
+    ],
+    [
+      "more asked for than is allowed, and a probe that asks nothing",
+      "v1 Pod { containers: [{ name: main, image: x, resources: { requests: { cpu: 2 }, limits: { cpu: 1 } }, livenessProbe: { periodSeconds: -1 } }] }",
+      [
+        'spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1',
+        "spec.containers[0].livenessProbe: Required value: must specify a handler type",
+        "spec.containers[0].livenessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0",
+      ],
+    ],
+    [
+      "a budget with two bounds",
+      "policy/v1 PodDisruptionBudget { minAvailable: 1, maxUnavailable: 1, selector: {} }",
+      [
+        'spec: Invalid value: {"minAvailable":1,"selector":{},"maxUnavailable":1}: minAvailable and maxUnavailable cannot be both set',
+      ],
+    ],
+  ])("%s", async (_what, words, said) => {
+    const [apiVersion = "", kind = "", ...spec] = words.split(" ");
+    const object = `apiVersion: ${apiVersion}\nkind: ${kind}\nmetadata: { name: bad }\nspec: ${spec.join(" ")}`;
+    const stderr = await refused(object);
+    for (const one of said) expect(stderr).toContain(one);
+    expect(await cluster.refused("get", kind.toLowerCase(), "bad")).toContain("NotFound");
+  });
+
+  test("keys and types of ConfigMaps and Secrets; a definition without a schema", async () => {
+    expect(
+      await refused('apiVersion: v1\nkind: ConfigMap\nmetadata: { name: bad }\ndata: { "a b": x }'),
+    ).toContain(
+      "data[a b]: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+    );
+    const tls = await refused(
+      "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\nmetadata: { name: bad }",
+    );
+    for (const key of ["tls.crt", "tls.key"]) expect(tls).toContain(`data[${key}]: Required value`);
+    const definition = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: loaves.bakery.example }
+spec:
+  group: bakery.example
+  scope: Namespaced
+  names: { kind: Loaf, plural: loaves }
+  versions: [{ name: v1, served: true, storage: true }]
+`;
+    expect(await refused(definition)).toContain(
+      "spec.versions[0].schema.openAPIV3Schema: Required value",
+    );
+  });
+
+  test("who may: a binding's role is for good, and a role of nothing", async () => {
+    await cluster.ok("create", "role", "reader", "--verb=get", "--resource=pods");
+    await cluster.ok("create", "rolebinding", "readers", "--role=reader", "--user=ann");
+    const other = '{"roleRef":{"name":"other"}}';
+    expect(await cluster.refused("patch", "rolebinding", "readers", "-p", other)).toContain(
+      'The RoleBinding "readers" is invalid: roleRef: Invalid value: {"APIGroup":"rbac.authorization.k8s.io","Kind":"Role","Name":"other"}: field is immutable',
+    );
+    expect(
+      await cluster.refused("create", "role", "bad", "--verb=get", "--resource=nothings"),
+    ).toContain('the server doesn\'t have a resource type "nothings"');
+    expect(await cluster.refused("create", "token", "nobody")).toContain(
+      'error: failed to create token: serviceaccounts "nobody" not found',
+    );
+  });
+
+  test("operations on what is not there", async () => {
+    await cluster.ok("create", "deployment", "idle", "--image=x", "--replicas=0");
+    const on = "deployment/idle";
+    for (const [words, said] of [
+      [
+        ["rollout", "undo", on, "--to-revision=99"],
+        "unable to find specified revision 99 in history",
+      ],
+      [["set", "image", on, "nope=x:2"], 'unable to find container named "nope"'],
+      [["scale", on, "--replicas=-1"], "COUNT must be greater than or equal to 0"],
+      [["expose", "deployment/none", "--port=80"], 'deployments.apps "none" not found'],
+      [["drain", "nowhere"], 'nodes "nowhere" not found'],
+      [["taint", "nodes", "--all", "bad"], "at least one taint update is required"],
+    ] as const) {
+      expect(await cluster.refused(...words)).toContain(said);
+    }
+    await cluster.ok("delete", on);
+  });
+
   test("a pod that no node can run says why", async () => {
     await cluster.apply(`
 apiVersion: v1

@@ -93,6 +93,11 @@ export class TestCluster {
     expect(code, stderr).toBe(0);
     return stdout;
   }
+  /** Of all pods there are. */
+  async podUids(): Promise<readonly string[]> {
+    const path = "jsonpath={.items[*].metadata.uid}";
+    return (await this.ok("get", "pods", "-A", "-o", path)).split(" ").filter(Boolean);
+  }
   background(...args: string[]): Running {
     const all = ["--kubeconfig", this.kubeconfig, ...args];
     return new Running(kubectlProgram(), all, this.kubectlEnvironment);

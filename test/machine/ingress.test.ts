@@ -203,6 +203,35 @@ describeWith(["root", "containerd", "runc", "cni", "nft", "openssl"], "the ingre
     expect([...bodies.keys()].toSorted()).toEqual(["slow 1", "slow 2"]);
   }, 120_000);
 
+  test("what was asked of a pod that falls silent is asked elsewhere", async () => {
+    const names = async (): Promise<Set<unknown>> => {
+      const asked = Array.from({ length: 30 }, () => say("127.0.0.1", "/"));
+      return new Set((await Promise.all(asked)).map((one) => (one as Said).name));
+    };
+    // Connections to all of them are kept now.
+    expect((await names()).size).toBe(3);
+    const pod = await cluster.ok("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0]}");
+    const { metadata, status } = JSON.parse(pod) as {
+      metadata: { name: string };
+      status: { podIP: string };
+    };
+    const table = "wherry-test-silence";
+    const nft = (rules: string) => execFileSync("nft", ["-f", "-"], { input: rules });
+    nft(`table ip ${table} {
+      chain arriving {
+        type filter hook prerouting priority raw
+        ip saddr ${status.podIP} drop
+      }
+    }`);
+    try {
+      const answered = await names();
+      expect(answered.size).toBe(2);
+      expect(answered).not.toContain(metadata.name);
+    } finally {
+      nft(`delete table ip ${table}`);
+    }
+  }, 60_000);
+
   test("with the last Ingress the ports are free again", async () => {
     await cluster.ok("delete", "ingress", "shop");
     const refused = async () =>

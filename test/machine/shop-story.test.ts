@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TestCluster } from "./cluster.ts";
+import { cgroupsOf, leftoversOf } from "./leftovers.ts";
 import { fetchText, startLoad } from "./load.ts";
 import { describeWith } from "./requirements.ts";
 
@@ -138,6 +139,13 @@ describeWith(["root", "containerd", "runc", "cni", "nft", "openssl"], "the whole
     }
     expect(await fetchText(url(), tls())).toMatch(/^2 web-/);
   }, 360_000);
+
+  test("after the purge nothing of it is left, the dead node's neither", async () => {
+    const uids = await cluster.podUids();
+    expect(cgroupsOf(...uids)).not.toEqual([]);
+    await cluster.purge();
+    expect(leftoversOf(cluster.name, uids)).toEqual([]);
+  }, 240_000);
 });
 
 /** The first process of a container: containerd's runc keeps its number in the task's folder. */

@@ -1,4 +1,5 @@
 /** Answers in the form that is kept: masked, and where it is shorter as the difference to another answer. */
+import { changedBy, referred } from "./change.ts";
 import type { Ask, KindCorpus } from "./corpus.ts";
 import { type Delta, deltaOf, type Json, mask, sorted } from "./mask.ts";
 
@@ -20,13 +21,25 @@ export interface Kept {
 
 function bodyOf(raw: Raw, ask: Ask): Json {
   if (!raw.type.includes("json")) return raw.body;
-  const one = (text: string): Json => sorted(mask(JSON.parse(text) as Json, ask.body ?? ""));
+  const told = ask.change === undefined ? (ask.body ?? "") : JSON.stringify(ask.change);
+  const one = (text: string): Json => sorted(mask(JSON.parse(text) as Json, told));
   if (!ask.path.includes("watch=")) return one(raw.body);
   return raw.body
     .trim()
     .split("\n")
     .filter((line) => line !== "")
     .map(one);
+}
+
+/** What is sent, once what it speaks of was answered. */
+export function sent(ask: Ask, answers: ReadonlyMap<string, string>): Ask {
+  const { from, change, ...rest } = ask;
+  const path = referred(ask.path, answers);
+  const body =
+    from === undefined
+      ? ask.body
+      : JSON.stringify(changedBy(JSON.parse(answers.get(from) ?? "null") as Json, change ?? []));
+  return body === undefined ? { ...rest, path } : { ...rest, path, body: referred(body, answers) };
 }
 
 /** Of one kind; `answer` gives what a request was answered. */
@@ -36,8 +49,10 @@ export async function keep(
 ): Promise<Kept[]> {
   const bodies = new Map<string, Json>();
   const kept: Kept[] = [];
+  const answers = new Map<string, string>();
   for (const ask of asks) {
-    const raw = await answer(ask);
+    const raw = await answer(sent(ask, answers));
+    answers.set(ask.id, raw.body);
     const body = bodyOf(raw, ask);
     bodies.set(ask.id, body);
     const base = ask.like === undefined ? undefined : bodies.get(ask.like);

@@ -7,9 +7,20 @@ import { join } from "node:path";
 import { builtInResources } from "#api/index.ts";
 import { apiVersionOf, type Resource } from "#api/resource.ts";
 import { readYamlDocuments } from "#machinery/yaml.ts";
-import { type Coverage, coverageOf } from "./coverage.ts";
-import type { Json } from "./mask.ts";
+import { changed, type Path, pointerOf, valueAt } from "./change.ts";
+import { type Coverage, coverageOf, placesIn } from "./coverage.ts";
+import type { Delta, Json } from "./mask.ts";
+import { protocolAsks } from "./protocol.ts";
 import { systemAsks } from "./system.ts";
+import {
+  changeTo,
+  placeOf,
+  secondMember,
+  templates,
+  type Variant,
+  variantsOf,
+  withVariant,
+} from "./variants.ts";
 
 export interface Ask {
   readonly id: string;
@@ -17,6 +28,9 @@ export interface Ask {
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** Instead of a body: the answer to that request, changed so: what a client sends that read the object first. */
+  readonly from?: string;
+  readonly change?: Delta;
   /** The id of the request whose answer this one's is kept as a difference to. */
   readonly like?: string;
 }
@@ -29,9 +43,10 @@ export interface KindCorpus {
 }
 
 type Value = { [key: string]: Json };
-type Path = readonly (string | number)[];
 
 export const namespace = "oracle";
+/** New ones come through this subresource only. */
+const ephemeral = "/ephemeralcontainers";
 const tableType = "application/json;as=Table;v=v1;g=meta.k8s.io";
 const patchTypes = {
   json: "application/json-patch+json",
@@ -63,30 +78,19 @@ function* fields(value: Json, path: Path = []): Generator<readonly [Path, Json]>
   }
 }
 
-function changed(object: Json, path: Path, value: Json | undefined): Json {
-  const [step, ...rest] = path;
-  if (step === undefined) return value ?? null;
-  if (Array.isArray(object)) {
-    const list = [...(object as Json[])];
-    if (rest.length === 0 && value === undefined) list.splice(Number(step), 1);
-    else list[Number(step)] = changed(list[Number(step)] ?? null, rest, value);
-    return list;
-  }
-  const next = { ...(object as Value) };
-  if (rest.length === 0 && value === undefined) delete next[step];
-  else next[step] = changed(next[step] ?? null, rest, value);
-  return next;
-}
-
+const tooLong = "a".repeat(260);
 /** Values that a validated field of this type may refuse. */
 function wrongValues(value: Json): Record<string, Json | undefined> {
-  if (typeof value === "string") return { bad: "-Bad value!", empty: "", none: undefined };
-  if (typeof value === "number") return { negative: -1, huge: 2_000_000_000, none: undefined };
-  if (typeof value === "boolean") return { flipped: !value };
-  if (Array.isArray(value)) return { none: undefined, twice: [...value, ...value] as Json };
+  if (typeof value === "string")
+    return { bad: "-Bad value!", empty: "", none: undefined, long: tooLong, type: 7 };
+  if (typeof value === "number")
+    return { negative: -1, zero: 0, huge: 2_000_000_000, none: undefined, type: "text" };
+  if (typeof value === "boolean") return { flipped: !value, type: "text" };
+  if (Array.isArray(value))
+    return { none: undefined, twice: [...value, ...value] as Json, type: {} };
   const texts = Object.values(value ?? {}).every((member) => typeof member === "string");
   const odd = texts ? { "odd key": { ...(value as Value), "-Bad key!": "x" } } : {};
-  return { none: undefined, bare: {}, ...odd };
+  return { none: undefined, bare: {}, type: "text", ...odd };
 }
 function otherValue(value: Json): Json | undefined {
   if (typeof value === "string") return `${value}x`;
@@ -163,31 +167,110 @@ class Asks {
     this.patch(`${name} apply by two, forced`, force, "apply", applied("2"), made);
   }
 
-  /** Before it exists: one field after the other made wrong. */
-  creates(name: string, object: Json): void {
-    const base = `${name} dry create`;
+  wrongs(id: string, base: string, object: Json, path: Path, value: Json): void {
     const dry = `${this.collection}?dryRun=All`;
-    this.list.push(post(base, dry, object));
-    for (const [path, value] of fields(object)) {
-      if (!isOwn(path, this.resource)) continue;
-      for (const [how, wrong] of Object.entries(wrongValues(value))) {
-        const body = changed(object, path, wrong);
-        this.list.push(post(`${name} create ${textOf(path)} ${how}`, dry, body, base));
-      }
+    const wrongs = { ...wrongValues(value) };
+    const two = secondMember(this.resource.schema, object, path);
+    if (two !== undefined) wrongs["two"] = two;
+    for (const [how, wrong] of Object.entries(wrongs)) {
+      const body = changed(object, path, wrong);
+      this.list.push(post(`${id} ${textOf(path)} ${how}`, dry, body, base));
     }
   }
 
-  /** Once it exists: one field after the other changed. */
-  puts(name: string, object: Json): void {
-    const at = `/${name}?dryRun=All`;
-    const unchanged = `${name} dry put`;
-    this.put(unchanged, at, object);
+  /** Before it exists: one field after the other made wrong. */
+  creates(name: string, object: Json): void {
+    const base = `${name} dry create`;
+    this.list.push(post(base, `${this.collection}?dryRun=All`, object));
     for (const [path, value] of fields(object)) {
       if (!isOwn(path, this.resource)) continue;
-      const other = otherValue(value);
+      this.wrongs(`${name} create`, base, object, path, value);
+    }
+  }
+
+  /** Once it exists: one field after the other changed, as a client does that read it first. */
+  puts(name: string, object: Json): void {
+    const at = `/${name}?dryRun=All`;
+    const [unchanged, from] = [`${name} dry put`, `${name} get before puts`];
+    this.put(unchanged, at, object);
+    this.add(from, "GET", `/${name}`);
+    for (const [path, value] of fields(object)) {
+      if (!isOwn(path, this.resource)) continue;
       const id = `${name} put ${textOf(path)}`;
-      if (other !== undefined) this.put(`${id} other`, at, changed(object, path, other), unchanged);
-      this.put(`${id} none`, at, changed(object, path, undefined), unchanged);
+      const other = otherValue(value);
+      if (other !== undefined) this.change(`${id} other`, at, from, [[pointerOf(path), other]]);
+      this.change(`${id} none`, at, from, [[pointerOf(path)]]);
+    }
+  }
+
+  /** PUT of what `from` was answered, changed. */
+  change(id: string, path: string, from: string, change: Delta): void {
+    this.add(id, "PUT", path, { from, change, like: from });
+  }
+
+  /** One object for each field that no document has; with `told` those that are spoken of already. */
+  variants(name: string, object: Json, told: Set<string>): Variant[] {
+    const { schema } = this.resource;
+    const kept: Variant[] = [];
+    const seen = new Map<string, number>();
+    for (const variant of variantsOf(schema, object, [])) {
+      const seeded =
+        variant.seed === undefined ? [] : [...fields(variant.seed.value, variant.seed.path)];
+      const fresh = [...fields(variant.value, variant.path), ...seeded]
+        .map(([path, value]) => [path, value, placeOf(schema, path)] as const)
+        .filter(([, , place]) => !told.has(place));
+      if (fresh.length === 0) continue;
+      for (const [, , place] of fresh) told.add(place);
+      kept.push(variant);
+      const at = seen.get(textOf(variant.path)) ?? 0;
+      seen.set(textOf(variant.path), at + 1);
+      const id = `${name} with ${textOf(variant.path)}${at === 0 ? "" : ` ${at}`}`;
+      const whole = withVariant(object, variant);
+      this.list.push(post(id, `${this.collection}?dryRun=All`, whole, `${name} dry create`));
+      if (variant.isTemplate || variant.path.includes("ephemeralContainers")) continue;
+      const once = new Set<string>();
+      for (const [path, value, place] of fresh) {
+        if (once.has(place)) continue;
+        once.add(place);
+        this.wrongs(id, id, whole, path, value);
+      }
+    }
+    return kept;
+  }
+
+  /** Fields that the object lacks, added by update. */
+  additions(name: string, variants: readonly Variant[]): void {
+    const from = `${name} get before puts`;
+    for (const [at, variant] of variants.entries()) {
+      const { path } = variant;
+      const sub = path.includes("ephemeralContainers") && path.length === 4 ? ephemeral : "";
+      const id = `${name} put with ${textOf(path)} ${at}`;
+      this.change(id, `/${name}${sub}?dryRun=All`, from, changeTo(variant));
+    }
+  }
+
+  /** Each field of the status, set and made wrong through /status. */
+  statuses(name: string, told: Set<string>): void {
+    const { schema, facts } = this.resource;
+    const status = schema.fields.get("status")?.schema;
+    if (status?.type !== "object") return;
+    if (!facts.subresources.some((one) => one.name === "status")) return;
+    const [at, from] = [`/${name}/status?dryRun=All`, `${name} get before puts`];
+    for (const [number, variant] of [...variantsOf(status, {}, ["status"])].entries()) {
+      const { path, value } = variant;
+      const id = `${name} status with ${textOf(path)} ${number}`;
+      this.change(id, at, from, changeTo(variant));
+      if (variant.seed !== undefined) told.add(placeOf(schema, variant.seed.path));
+      for (const [inner, one] of fields(value, path)) {
+        const place = placeOf(schema, inner);
+        if (told.has(place)) continue;
+        told.add(place);
+        for (const [how, wrong] of Object.entries(wrongValues(one))) {
+          const whole = changed({ held: value }, ["held", ...inner.slice(path.length)], wrong);
+          const { held } = whole as Value;
+          this.change(`${id} ${textOf(inner)} ${how}`, at, from, changeTo(variant, held));
+        }
+      }
     }
   }
 
@@ -233,11 +316,30 @@ class Asks {
   }
 }
 
+const documentsOf = (file: string, folder: string): Value[] =>
+  readYamlDocuments(readFileSync(join(folder, file), "utf8")).map(({ value }) => value as Value);
+
+/** What a kind that makes Pods is asked to make: the Pods' own documents, as far as such a kind may have them. */
+function* asTemplates(resource: Resource, smallest: Value, pods: readonly Value[]) {
+  const [path] = [...templates(resource.schema, smallest, [])];
+  if (path === undefined) return;
+  const { restartPolicy } = valueAt(smallest, [...path, "spec"]) as Value;
+  for (const { metadata, spec } of pods) {
+    const { activeDeadlineSeconds: _, ...rest } = spec as Value;
+    const own =
+      restartPolicy === undefined ? without(rest, "restartPolicy") : { ...rest, restartPolicy };
+    const { name } = metadata as { readonly name: string };
+    yield [name, changed(smallest, [...path, "spec"], own)] as const;
+  }
+}
+function without(object: Value, name: string): Value {
+  const { [name]: _, ...rest } = object;
+  return rest;
+}
+
 function kindCorpus(file: string, folder: string): KindCorpus {
   const name = file.replace(".yaml", "");
-  const documents = readYamlDocuments(readFileSync(join(folder, file), "utf8")).map(
-    ({ value }) => value as Value,
-  );
+  const documents = documentsOf(file, folder);
   const [first] = documents;
   const resource = builtInResources.find(
     (one) => one.kind === first?.["kind"] && apiVersionOf(one) === first["apiVersion"],
@@ -251,23 +353,41 @@ function kindCorpus(file: string, folder: string): KindCorpus {
     const object = { ...rest, metadata: { ...(metadata as Value), name: own } } as unknown as Value;
     return [own, object] as const;
   });
+  const told = new Set(placesIn(resource.schema, documents));
+  const [smallest] = named;
   for (const [own, object] of named) asks.creates(own, object);
+  if (smallest !== undefined) {
+    const [own, object] = smallest;
+    for (const [pod, whole] of asTemplates(
+      resource,
+      object,
+      documentsOf("core-pod.yaml", folder),
+    )) {
+      const dry = `${asks.collection}?dryRun=All`;
+      asks.list.push(post(`${own} of ${pod}`, dry, whole, `${own} dry create`));
+      for (const place of placesIn(resource.schema, [whole])) told.add(place);
+    }
+  }
+  const variants = smallest === undefined ? [] : asks.variants(...smallest, told);
   for (const [own, object] of named) asks.life(own, object);
   asks.lists();
   for (const [own, object] of named) asks.puts(own, object);
-  const [smallest] = named;
-  if (smallest !== undefined) asks.unknownFields(...smallest);
+  if (smallest !== undefined) {
+    asks.additions(smallest[0], variants);
+    asks.statuses(smallest[0], told);
+    asks.unknownFields(...smallest);
+  }
   for (const [own] of named) asks.end(own);
-  return { name, asks: asks.list, coverage: coverageOf(resource, documents) };
+  return { name, asks: asks.list, coverage: coverageOf(resource, told) };
 }
 
 /** In the order in which they are asked. */
 export function corpus(folder: string): readonly KindCorpus[] {
   const files = readdirSync(folder).filter((file) => file.endsWith(".yaml"));
-  const system = { name: "system", asks: systemAsks() };
   return [
     { name: "set-up", asks: setUp },
-    system,
+    { name: "system", asks: systemAsks() },
+    { name: "protocol", asks: protocolAsks() },
     ...files.sort().map((file) => kindCorpus(file, folder)),
   ];
 }

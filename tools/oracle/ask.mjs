@@ -12,15 +12,27 @@ const version = "v1.37.2";
 const folder = mkdtempSync(join(tmpdir(), "wherry-oracle-"));
 const golden = "test/oracle/golden";
 
+/** Ids are unique among a kind's requests: so are the ids that these speak of. */
+function inKind(kind, ask) {
+  const refer = (text) => text?.replaceAll("{{", `{{${kind}: `);
+  const from = ask.from === undefined ? {} : { from: `${kind}: ${ask.from}` };
+  return {
+    ...ask,
+    ...from,
+    like: undefined,
+    id: `${kind}: ${ask.id}`,
+    path: refer(ask.path),
+    body: refer(ask.body),
+  };
+}
+
 try {
   const { corpus } = await loadModule("test/oracle/corpus.ts", folder);
   const { keep } = await loadModule("test/oracle/answers.ts", folder);
   const kinds = corpus("test/oracle/corpus");
   const requests = join(folder, "requests");
   const answers = join(folder, "answers");
-  const asks = kinds.flatMap((kind) =>
-    kind.asks.map((ask) => ({ ...ask, like: undefined, id: `${kind.name}: ${ask.id}` })),
-  );
+  const asks = kinds.flatMap((kind) => kind.asks.map((ask) => inKind(kind.name, ask)));
   writeFileSync(requests, asks.map((ask) => JSON.stringify(ask)).join("\n"));
   // Its name is the field manager of what the original writes by itself.
   const program = join(".cache", "oracle", version.slice(1), "kube-apiserver");

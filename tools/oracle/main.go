@@ -1,5 +1,5 @@
 // The oracle: upstream's own API server, from its published module, over an etcd in this process. Reads requests, one JSON object
-// a line ({"id", "method", "path", "headers", "body"}), asks them one after the other as an administrator, and writes what was answered,
+// a line ({"id", "method", "path", "headers", "body"}; instead of a body "from" and "change", see change.go), asks them one after the other as an administrator, and writes what was answered,
 // one JSON object a line ({"id", "status", "type", "body"}). Nothing is interpreted here: masking and comparing is the suite's.
 package main
 
@@ -36,6 +36,9 @@ type request struct {
 	Path    string            `json:"path"`
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    string            `json:"body,omitempty"`
+	// The request whose answer, changed, is the body.
+	From   string   `json:"from,omitempty"`
+	Change []change `json:"change,omitempty"`
 }
 
 type answer struct {
@@ -83,13 +86,16 @@ func write(path string, content []byte) string {
 	return path
 }
 
-func startAPIServer(folder, etcd string, more []string) *url.URL {
+func serviceAccountKey(folder string) string {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		log.Fatal(err)
 	}
 	private := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	keyFile := write(filepath.Join(folder, "sa.key"), private)
+	return write(filepath.Join(folder, "sa.key"), private)
+}
+
+func startAPIServer(folder, etcd, keyFile string, more []string) *url.URL {
 	tokens := write(filepath.Join(folder, "tokens.csv"), []byte(token+",admin,admin,\"system:masters\"\n"))
 	port := freePort()
 	command := app.NewAPIServerCommand()
@@ -161,9 +167,27 @@ func (c *client) untilReady() {
 	log.Fatal("the API server did not become ready within two minutes")
 }
 
+// Prints where the server is and what its controllers need, one JSON object.
+func serveUntilClosed(folder, keyFile string, base *url.URL) {
+	where, err := json.Marshal(map[string]string{
+		"url": base.String(), "token": token, "keyFile": keyFile,
+		"caFile": filepath.Join(folder, "certs", "apiserver.crt"),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(where))
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		log.Fatal(err)
+	}
+	os.RemoveAll(folder)
+	os.Exit(0)
+}
+
 func main() {
 	requests := flag.String("requests", "-", "file of requests, one a line")
 	answers := flag.String("answers", "-", "file for the answers, one a line")
+	serve := flag.Bool("serve", false, "no requests: say where the server is, and run until the input ends")
 	flag.Parse()
 	folder, err := os.MkdirTemp("", "oracle-")
 	if err != nil {
@@ -181,16 +205,22 @@ func main() {
 			log.Fatal(err)
 		}
 	}
-	base := startAPIServer(folder, startEtcd(folder), flag.Args())
+	keyFile := serviceAccountKey(folder)
+	base := startAPIServer(folder, startEtcd(folder), keyFile, flag.Args())
 	asking := &client{base, &http.Client{
 		Timeout:   time.Minute,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 	}}
 	asking.untilReady()
+	if *serve {
+		serveUntilClosed(folder, keyFile, base)
+		return
+	}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 16<<20)
 	writer := bufio.NewWriter(out)
 	count := 0
+	bodies := map[string]string{}
 	for lines.Scan() {
 		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
 			continue
@@ -199,12 +229,16 @@ func main() {
 		if err := json.Unmarshal(lines.Bytes(), &one); err != nil {
 			log.Fatal(err)
 		}
+		if err := one.resolve(bodies); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", one.ID, err)
+		}
 		got, err := asking.ask(one)
 		if err != nil {
 			// A request that makes the original panic ends its connection: status 0 says so.
 			fmt.Fprintf(os.Stderr, "no answer to %s: %v\n", one.ID, err)
 			got = answer{ID: one.ID}
 		}
+		bodies[one.ID] = got.Body
 		encoded, err := json.Marshal(got)
 		if err != nil {
 			log.Fatal(err)

@@ -120,7 +120,7 @@ function checkConfig(config: JsonObject, context: ApplyContext): void {
       ? problems[0]
       : `errors:\n${problems.map((one) => `  ${one}`).join("\n")}`;
   const message = `failed to create typed patch object (${name}): ${list}`;
-  throw new StatusError(500, "InternalError", message);
+  throw new StatusError(500, "", message);
 }
 
 /**

@@ -24,6 +24,7 @@ export const ValidatingAdmissionPolicy = defineResource<ValidatingAdmissionPolic
   ],
   strategy: {
     tracksGeneration: true,
+    allowUnconditionalUpdate: false,
     defaults({ spec }) {
       spec.failurePolicy ??= "Fail";
       setMatchDefaults(spec.matchConstraints);

@@ -24,6 +24,7 @@ export const ValidatingAdmissionPolicyBinding = defineResource<ValidatingAdmissi
   ],
   strategy: {
     tracksGeneration: true,
+    allowUnconditionalUpdate: false,
     defaults: ({ spec }) => setMatchDefaults(spec.matchResources),
     validate: validateBinding,
   },

@@ -151,7 +151,7 @@ function volumeWarnings({ volumes = [] }: PodSpec, path: string): string[] {
     const at = `${path}.volumes[${index}]`;
     const old = deprecatedVolumes
       .filter(([field]) => volume[field] !== undefined)
-      .map(([field, why]) => `${at}.${field}: ${why}`);
+      .map(([field, why]) => `${at}.${field === "storageos" ? "storageOS" : field}: ${why}`);
     const claim = volume.ephemeral?.volumeClaimTemplate?.spec?.resources;
     const claimAt = `${at}.ephemeral.volumeClaimTemplate.spec.resources`;
     return [

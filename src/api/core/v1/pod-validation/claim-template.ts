@@ -99,6 +99,9 @@ export function validateClaimSpec(
   return errors;
 }
 
+/** Upstream: as the field is called inside. */
+const nameInPaths: Readonly<Record<string, string>> = { uid: "uID" };
+
 export function validateClaimTemplate(
   { metadata, spec }: PersistentVolumeClaimTemplate,
   path: string,
@@ -107,7 +110,9 @@ export function validateClaimTemplate(
   return [
     ...validateAnnotations(annotations, `${path}.metadata.annotations`),
     ...validateLabels(labels, `${path}.metadata.labels`),
-    ...Object.keys(others).map((field) => forbidden(`${path}.metadata.${field}`, "cannot be set")),
+    ...Object.keys(others).map((field) =>
+      forbidden(`${path}.metadata.${nameInPaths[field] ?? field}`, "cannot be set"),
+    ),
     ...validateClaimSpec(spec, `${path}.spec`),
   ];
 }
