@@ -98,7 +98,13 @@ await onCluster("bench-pods", async (cluster) => {
   await untilPodsMayCome(requests.client);
   const watch = await PodWatch.start(watching.client);
   const socket = `/run/wherry/${cluster.name}/containerd.sock`;
-  const runtime = containerdRuntime({ rpc: systemRpc, network, socket, ctr: "ctr" });
+  const runtime = containerdRuntime({
+    rpc: systemRpc,
+    network,
+    socket,
+    ctr: "ctr",
+    imageVolumes: join(cluster.data, "image-volumes"),
+  });
   const host = await linuxHost();
   const bare = bareCri(runtime, host, join(cluster.data, "bare"), `/${cluster.name}-bare`);
   const gauge = eventLoopDelay();

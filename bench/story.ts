@@ -131,6 +131,7 @@ async function manyPods(cluster: BenchCluster, client: Client, watching: Client)
       network,
       socket: `/run/wherry/${node}/containerd.sock`,
       ctr: "ctr",
+      imageVolumes: join(cluster.data, "image-volumes"),
     }),
   );
   const host = await linuxHost();

@@ -110,6 +110,13 @@ export class HistogramSeries {
     this.sum += value;
     this.count++;
   }
+  /** What another of the same bounds has counted, too. */
+  include(other: HistogramSeries): void {
+    for (const [at, count] of other.counts.entries())
+      this.counts[at] = (this.counts[at] ?? 0) + count;
+    this.sum += other.sum;
+    this.count += other.count;
+  }
 }
 export class Histogram extends Family<HistogramSeries> {
   readonly type = "histogram";

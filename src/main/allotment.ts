@@ -23,6 +23,8 @@ export interface ClusterPaths {
   readonly run: string;
   /** containerd's socket and state: on a file system that a boot empties. */
   readonly engineRun: string;
+  /** Folders that say how registries are reached (certs.d of containerd), the first that knows one first. */
+  readonly registries: readonly string[];
   readonly log: string;
   readonly settings: string;
   readonly controlSocket: string;
@@ -129,7 +131,9 @@ export const serviceCidrOf = (index: number): string =>
   index === 0 ? "10.96.0.0/16" : `10.${32 + index - 1}.0.0/16`;
 export const portOf = (index: number): number => 6443 + index;
 
-export function pathsOf({ name, index, dataDirectory: data }: Allotment): ClusterPaths {
+export function pathsOf({ name, index, dataDirectory: data, nodeOf }: Allotment): ClusterPaths {
+  const cluster = nodeOf === undefined ? undefined : findAllotment(nodeOf);
+  const folders = [data, ...(cluster === undefined ? [] : [cluster.dataDirectory])];
   const first = index === 0 && process.getuid?.() === 0;
   return {
     data,
@@ -137,6 +141,7 @@ export function pathsOf({ name, index, dataDirectory: data }: Allotment): Cluste
     certificates: join(data, "pki"),
     run: join(data, "run"),
     engineRun: `/run/wherry/${name}`,
+    registries: [...folders.map((folder) => join(folder, "certs.d")), "/etc/containerd/certs.d"],
     log: join(data, "log", "wherry.log"),
     settings: join(data, "cluster.json"),
     controlSocket: join(data, "run", "control.sock"),

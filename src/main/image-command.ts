@@ -147,7 +147,13 @@ async function openImages(given: Arguments): Promise<Images> {
     .map((node) => `${pathsOf(node).engineRun}/containerd.sock`)
     .filter((one) => existsSync(one));
   const runtimes = [socket, ...further].map((one) =>
-    containerdRuntime({ rpc: systemRpc, network, socket: one, ctr }),
+    containerdRuntime({
+      rpc: systemRpc,
+      network,
+      socket: one,
+      ctr,
+      imageVolumes: join(paths.data, "image-volumes"),
+    }),
   );
   return {
     loadImage: (file) => onAll(runtimes, (runtime) => runtime.loadImage(file)),

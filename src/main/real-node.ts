@@ -51,6 +51,7 @@ export async function openRealNode(
       ? await startEngine({
           dataDirectory: join(paths.data, "containerd"),
           runDirectory: paths.engineRun,
+          registryDirectories: paths.registries,
           networkName: `wherry-${settings.name}`,
           sandboxImage: pauseReference,
           path,
@@ -59,7 +60,8 @@ export async function openRealNode(
       : undefined;
   const socket = engine?.socket ?? settings.containerdSocket ?? "";
   const ctr = engine?.ctr ?? (await findProgram("ctr", path)) ?? "ctr";
-  const runtime = containerdRuntime({ rpc: systemRpc, network, socket, ctr });
+  const imageVolumes = join(paths.data, "image-volumes");
+  const runtime = containerdRuntime({ rpc: systemRpc, network, socket, ctr, imageVolumes });
   // Which image a containerd that is not ours makes sandboxes of is in its own configuration.
   if (engine !== undefined) await providePauseImage(runtime, paths);
   return {

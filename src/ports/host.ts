@@ -118,8 +118,6 @@ export interface Host {
   /** CPU and memory of the whole machine. */
   usage(): Promise<{
     readonly cpuNanosTotal: number;
-    /** What could be had without swapping, as the kernel estimates it. */
-    readonly memoryAvailableBytes: number;
     readonly memoryUsageBytes: number;
     readonly memoryWorkingSetBytes: number;
     readonly memoryRssBytes: number;

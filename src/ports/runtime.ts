@@ -64,7 +64,10 @@ export interface Resources {
 }
 export interface Mount {
   readonly containerPath: string;
+  /** Empty where it is an image's files that are mounted. */
   readonly hostPath: string;
+  /** An image that is present, and the folder or file in it; "": all of it. Read-only, whatever `readonly` says. */
+  readonly image?: { readonly reference: string; readonly subPath: string };
   readonly readonly?: boolean;
   readonly propagation?: "private" | "hostToContainer" | "bidirectional";
 }
@@ -257,7 +260,7 @@ export interface Runtime {
   /** Returns the image's id. */
   pullImage(
     reference: string,
-    auth?: { readonly username: string; readonly password: string; readonly registry?: string },
+    auth?: { readonly username: string; readonly password: string },
   ): Promise<string>;
   listImages(): Promise<readonly Image[]>;
   removeImage(reference: string): Promise<void>;

@@ -190,7 +190,11 @@ test("the kubelet's own endpoints: the summary and the metrics of resources", as
   );
   expect(metrics.text).toMatch(/^node_memory_working_set_bytes 34603008 \d{13}$/m);
   expect(metrics.text).toMatch(/^resource_scrape_error 0$/m);
+  const own = await ofKubelet(on, "/metrics");
+  expect(own.text).toContain('kubelet_running_containers{container_state="running"} 2\n');
+  expect(own.text).toContain("kubelet_running_pods 1\n");
   expect((await ofKubelet(on, "/stats/other")).status).toBe(404);
+  expect((await ofKubelet(on, "/metrics/cadvisor")).status).toBe(404);
 });
 
 test("the kubelet lets in whom the cluster lets in, and says to whom it does not", async () => {
@@ -245,4 +249,34 @@ subjects: [{ kind: ServiceAccount, name: prometheus, namespace: default }]
   expect(text).toContain("container_start_time_seconds");
   expect((await ask("/stats/summary", token))[0]).toBe(403);
   expect((await ask("/pods", token))[1]).toContain("subresource(s)=[pods proxy]");
+});
+
+test("what probes found is counted by container, over its restarts, as long as there is the pod", async () => {
+  const on = await newWorld("direct");
+  await on.apply(`
+apiVersion: v1
+kind: Pod
+metadata: { name: probed }
+spec:
+  containers:
+    - name: main
+      image: idle
+      readinessProbe: { exec: { command: ["true"] }, periodSeconds: 5 }
+      livenessProbe: { exec: { command: ["false"] }, periodSeconds: 10, failureThreshold: 2 }
+`);
+  await on.advance(61_000);
+  const { text } = await ofKubelet(on, "/metrics/probes");
+  const count = (type: string, result: string): number =>
+    Number(
+      new RegExp(
+        `^prober_probe_total\\{container="main",namespace="default",pod="probed",pod_uid="[^"]+",probe_type="${type}",result="${result}"\\} (\\d+)$`,
+        "m",
+      ).exec(text)?.[1],
+    );
+  expect(count("Readiness", "successful")).toBeGreaterThan(2);
+  expect(count("Liveness", "failed")).toBeGreaterThan(2);
+  expect(text).toMatch(/^prober_probe_duration_seconds_count\{.*probe_type="Readiness"\} \d+$/m);
+  await on.run(on.client.delete(Pod, { namespace, name: "probed" }, { gracePeriodSeconds: 0 }));
+  await on.advance(10_000);
+  expect((await ofKubelet(on, "/metrics/probes")).text).not.toContain("prober_probe_total");
 });

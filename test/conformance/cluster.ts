@@ -1,7 +1,9 @@
 /** The cluster that the suite runs against: its own name and data, every image loaded. Started and removed as a user would. */
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { hostsFile, type Registry, startRegistry } from "../registry/registry.ts";
 import { clusterFolder, kubeconfig, wherryProgram } from "./paths.ts";
+import { toolProgram } from "./programs.ts";
 import { must } from "./run.ts";
 
 const wherry = (...args: string[]): Promise<string> =>
@@ -23,6 +25,28 @@ export async function startCluster(
   const data = ["--data-dir", join(clusterFolder, "data")];
   await wherry("up", "--name", name, "--nodes", nodes, ...data, "--timeout", "180s");
   await wherry("image", "load", "--name", name, ...images);
+}
+
+/**
+ * Pods whose images are always pulled find them: a registry of our own serves the archives at the first node's address, and the cluster's
+ * mirror file names it in place of upstream's.
+ */
+export async function serveImages(archives: readonly string[]): Promise<Registry> {
+  const address = "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}";
+  const host = await must(toolProgram("kubectl"), [
+    "--kubeconfig",
+    kubeconfig,
+    "get",
+    "nodes",
+    "--sort-by=.metadata.creationTimestamp",
+    "-o",
+    address,
+  ]);
+  const registry = await startRegistry({ archives, host });
+  const folder = join(clusterFolder, "data", "certs.d", "registry.k8s.io");
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "hosts.toml"), hostsFile(registry.address));
+  return registry;
 }
 
 export async function removeCluster(name: string): Promise<void> {

@@ -109,11 +109,14 @@ function recipes(upstream: string): readonly Recipe[] {
       ...agnhost,
       program(`${name}.jpg`, join(html(name), `${name}.jpg`), 0o644),
       program("data.json", join(html(name), "data.json"), 0o644),
+      // Upstream's is made on Alpine, and a test of image volumes looks for that.
+      text("etc/os-release", 'NAME="Alpine Linux"\nID=alpine\n'),
     ],
     config: { ...serving, command: ["test-webserver"] },
   });
-  // Debian's busybox shell drops variables that it cannot name, and its wget dies of a time limit: bash and wget stand in.
-  const shell = { path: "bin/sh", type: "link", linkTo: "bash" } as const;
+  // Debian's busybox shell drops variables that it cannot name, and its wget dies of a time limit: bash stands in for the shell that PATH
+  // finds, and wget for wget. /bin/sh is busybox', whose words a test knows.
+  const shell = { path: "usr/local/bin/sh", type: "link", linkTo: "/bin/bash" } as const;
   const busybox = { packages: ["busybox", "bash", "wget"], files: [...accounts("", ""), shell] };
   const nginx = (version: string): Recipe => ({
     references: [testImage(`nginx:${version}`)],

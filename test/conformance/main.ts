@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
-import { clusterRuns, removeCluster, startCluster } from "./cluster.ts";
+import { clusterRuns, removeCluster, serveImages, startCluster } from "./cluster.ts";
 import { buildImages } from "./images.ts";
 import { resultsFile, testList } from "./paths.ts";
 import { buildPrograms } from "./programs.ts";
@@ -190,6 +190,7 @@ async function main(): Promise<number> {
   say(`${specs.length} tests (${serial.length} of them alone), Wherry at ${commit}, ${suite}`);
 
   if (!values.keep || !(await clusterRuns(values.name))) await startCluster(values, images);
+  const registry = await serveImages(images);
   const timeouts = { specMs: Number(values.limit) * 60_000, graceMs: 120_000 };
   const run = new Run(tests, { total: specs.length, commit, suite }, timeouts);
   writeResults(run.results);
@@ -197,6 +198,7 @@ async function main(): Promise<number> {
     await run.lanes(others, Number(values.parallel), Number(values.batch));
     await run.lanes(serial, 1, Number(values.batch));
   } finally {
+    await registry.stop();
     if (!values.keep) await removeCluster(values.name);
   }
   const names = new Set(chosen.map(({ name }) => name));

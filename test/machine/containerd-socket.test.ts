@@ -31,6 +31,7 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "wherry up --containe
       dataDirectory: join(folder, "data"),
       runDirectory: join(folder, "run"),
       networkName: `others-${process.pid}`,
+      registryDirectories: [],
       sandboxImage: pauseReference,
       path: process.env["PATH"] ?? "",
       readyMsMax: 30_000,
@@ -42,6 +43,7 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "wherry up --containe
       network,
       socket: engine.socket,
       ctr: engine.ctr,
+      imageVolumes: join(folder, "image-volumes"),
     });
     const architecture = process.arch === "arm64" ? "arm64" : "amd64";
     const pause = pauseImageArchive(

@@ -127,6 +127,7 @@ const options: EngineOptions = {
   dataDirectory: join(directory, "data"),
   runDirectory: join(directory, "run"),
   networkName: "wherry-test",
+  registryDirectories: [],
   sandboxImage: image,
   path: process.env["PATH"] ?? "",
   readyMsMax: 30_000,
@@ -181,6 +182,7 @@ describeWith(["root", "containerd", "runc", "cni", "busybox"], "containerd", () 
       network,
       socket: engine.socket,
       ctr: engine.ctr,
+      imageVolumes: join(directory, "image-volumes"),
     });
     expect((await runtime.status()).networkReady).toBe(false);
     await engine.writeNetwork([podCidr]);
@@ -245,6 +247,7 @@ describeWith(["root", "containerd", "runc", "cni", "busybox"], "containerd", () 
       network,
       socket: engine.socket,
       ctr: engine.ctr,
+      imageVolumes: join(directory, "image-volumes"),
     });
     expect((await runtime.containerStatus(id)).state).toBe("running");
     expect((await runtime.sandboxStatus(sandboxId)).ready).toBe(true);

@@ -118,7 +118,13 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "wherry up", () => {
     const socket = `/run/wherry/${third.name}/containerd.sock`;
     const quiet: Log = { write: () => undefined, child: () => quiet };
     const network = systemNetwork(quiet);
-    const runtime = containerdRuntime({ rpc: systemRpc, network, socket, ctr: "ctr" });
+    const runtime = containerdRuntime({
+      rpc: systemRpc,
+      network,
+      socket,
+      ctr: "ctr",
+      imageVolumes: join(third.folder, "image-volumes"),
+    });
     await runtime.runSandbox({
       name: "foreign",
       namespace: "somebody",

@@ -97,10 +97,10 @@ message VersionResponse { string version = 1; string runtime_name = 2; string ru
 message RuntimeCondition { string type = 1; bool status = 2; string reason = 3; string message = 4; }
 message RuntimeStatus { repeated RuntimeCondition conditions = 1; }
 message StatusResponse { RuntimeStatus status = 1; }
-message ImageRequest { ImageSpec image = 1; }
+message ImageRequest { ImageSpec image = 1; bool verbose = 2; }
 message Image { string id = 1; repeated string repo_tags = 2; repeated string repo_digests = 3; uint64 size = 4; Int64Value uid = 5; string username = 6; }
 message ListImagesResponse { repeated Image images = 1; }
-message ImageStatusResponse { Image image = 1; }
+message ImageStatusResponse { Image image = 1; map<string, string> info = 2; }
 message AuthConfig { string username = 1; string password = 2; string server_address = 4; }
 message PullImageRequest { ImageSpec image = 1; AuthConfig auth = 2; }
 message PullImageResponse { string image_ref = 1; }

@@ -13,8 +13,8 @@ export interface EngineSettings {
   readonly optDirectory: string;
   readonly cniConfDirectory: string;
   readonly cniBinDirectory: string;
-  /** Directory of registry hosts (certs.d). */
-  readonly registryDirectory: string;
+  /** Directories of registry hosts (certs.d); the first that knows a host is asked. */
+  readonly registryDirectories: readonly string[];
   readonly sandboxImage: string;
   /** Without CAP_SYS_RESOURCE nothing may be made less likely to be killed than containerd is. */
   readonly restrictOomScore: boolean;
@@ -56,7 +56,7 @@ function version2(settings: EngineSettings): string {
   bin_dir = ${quoted(settings.cniBinDirectory)}
   conf_dir = ${quoted(settings.cniConfDirectory)}
 [${cri}.registry]
-  config_path = ${quoted(settings.registryDirectory)}
+  config_path = ${quoted(settings.registryDirectories.join(":"))}
 [${cri}.containerd]
   snapshotter = "overlayfs"
   default_runtime_name = "runc"
@@ -75,7 +75,7 @@ function version3(settings: EngineSettings): string {
 [${images}.pinned_images]
   sandbox = ${quoted(settings.sandboxImage)}
 [${images}.registry]
-  config_path = ${quoted(settings.registryDirectory)}
+  config_path = ${quoted(settings.registryDirectories.join(":"))}
 [${runtime}]
   restrict_oom_score_adj = ${settings.restrictOomScore}
   netns_mounts_under_state_dir = true

@@ -14,7 +14,7 @@ const settings = {
   optDirectory: "/data/opt",
   cniConfDirectory: "/data/net.d",
   cniBinDirectory: "/usr/lib/cni",
-  registryDirectory: "/data/certs.d",
+  registryDirectories: ["/data/certs.d", "/etc/containerd/certs.d"],
   sandboxImage: "wherry.local/pause:1",
   restrictOomScore: true,
   streamAddress: "127.0.0.1",

@@ -22,6 +22,8 @@ export interface EngineOptions {
   readonly runDirectory: string;
   /** The name that this node's pods have for their network. */
   readonly networkName: string;
+  /** Directories of registry hosts (certs.d); read at each pull. */
+  readonly registryDirectories: readonly string[];
   readonly sandboxImage: string;
   /** The environment's PATH. */
   readonly path: string;
@@ -274,7 +276,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     optDirectory: join(options.dataDirectory, "opt"),
     cniConfDirectory: dirname(paths.conflist),
     cniBinDirectory: installed.cniBinDirectory,
-    registryDirectory: join(options.dataDirectory, "certs.d"),
+    registryDirectories: options.registryDirectories,
     sandboxImage: options.sandboxImage,
     restrictOomScore: await lacksSysResource(),
     streamAddress: "127.0.0.1",

@@ -3,10 +3,11 @@
  * its streaming server, archives by `ctr`. Leaves the engine itself alone (engine.ts starts and stops it).
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { isObject } from "#machinery/object.ts";
 import type { Network } from "#ports/network.ts";
 import type { Rpc, RpcDialer } from "#ports/rpc.ts";
 import { RpcError } from "#ports/rpc.ts";
-import type { Image, Runtime, RuntimeEvent, SandboxStats } from "#ports/runtime.ts";
+import type { Image, Mount, Runtime, RuntimeEvent, SandboxStats } from "#ports/runtime.ts";
 import { RuntimeError } from "#ports/runtime.ts";
 import type {
   WireContainer,
@@ -30,6 +31,7 @@ import {
 } from "./cri-messages.ts";
 import { criProto, eventsProto } from "./cri-proto.ts";
 import { eventSource, eventTypes } from "./events.ts";
+import { ImageVolumes } from "./image-volumes.ts";
 import { loadImage } from "./load-image.ts";
 import { StreamingClient } from "./streams.ts";
 
@@ -40,6 +42,8 @@ export interface ContainerdOptions {
   readonly socket: string;
   /** The `ctr` program. */
   readonly ctr: string;
+  /** Where the files of images that are volumes are mounted. */
+  readonly imageVolumes: string;
 }
 
 /** As the kubelet allows a runtime for one request; a sandbox, whose network is set up, twice that. */
@@ -104,6 +108,7 @@ class ContainerdRuntime implements Runtime {
   readonly #events: Rpc;
   readonly #streams: StreamingClient;
   readonly #execs = new Gate(execsPerPodMax);
+  readonly #imageVolumes: ImageVolumes;
   /** CRI's ContainerStatus does not name the sandbox. */
   readonly #sandboxOf = new Map<string, string>();
 
@@ -112,6 +117,11 @@ class ContainerdRuntime implements Runtime {
     this.#rpc = options.rpc.dial({ unix: options.socket }, criProto);
     this.#events = options.rpc.dial({ unix: options.socket }, eventsProto);
     this.#streams = new StreamingClient(options.network);
+    this.#imageVolumes = new ImageVolumes({
+      ...options,
+      directory: options.imageVolumes,
+      chainOf: (reference) => this.#chainOf(reference),
+    });
   }
 
   close(): void {
@@ -177,9 +187,11 @@ class ContainerdRuntime implements Runtime {
   }
   async stopSandbox(id: string): Promise<void> {
     await this.#idempotent("RuntimeService/StopPodSandbox", { podSandboxId: id });
+    await this.#imageVolumes.unmount(id);
   }
   async removeSandbox(id: string): Promise<void> {
     await this.#idempotent("RuntimeService/RemovePodSandbox", { podSandboxId: id });
+    await this.#imageVolumes.unmount(id);
     for (const [container, sandbox] of this.#sandboxOf) {
       if (sandbox === id) this.#sandboxOf.delete(container);
     }
@@ -204,9 +216,10 @@ class ContainerdRuntime implements Runtime {
     container: Parameters<Runtime["createContainer"]>[1],
     sandbox: Parameters<Runtime["createContainer"]>[2],
   ): Promise<string> {
+    const mounts = await this.#hostMounts(sandboxId, container.mounts);
     const reply = await this.#call<{ containerId?: string }>("RuntimeService/CreateContainer", {
       podSandboxId: sandboxId,
-      config: containerMessage(container, sandbox),
+      config: containerMessage({ ...container, mounts }, sandbox),
       sandboxConfig: sandboxMessage(sandbox),
     });
     const id = reply.containerId ?? "";
@@ -321,9 +334,8 @@ class ContainerdRuntime implements Runtime {
     return image === undefined || (image.id ?? "") === "" ? undefined : readImage(image);
   }
   async pullImage(reference: string, auth?: Parameters<Runtime["pullImage"]>[1]) {
-    const { registry, ...login } = auth ?? {};
-    const credentials =
-      auth === undefined ? {} : { auth: { ...login, serverAddress: registry ?? "" } };
+    // Without a server's address they are for whoever has the image: a mirror is asked with them, too.
+    const credentials = auth === undefined ? {} : { auth };
     const reply = await this.#call<{ imageRef?: string }>(
       "ImageService/PullImage",
       { image: { image: reference }, ...credentials },
@@ -363,6 +375,30 @@ class ContainerdRuntime implements Runtime {
       await this.#until(async () => (await this.imageStatus(name)) !== undefined);
     }
     return names;
+  }
+
+  /** Images' files as paths of the host. */
+  #hostMounts(sandboxId: string, mounts: readonly Mount[]): Promise<readonly Mount[]> {
+    const found = mounts.map(async (mount) => {
+      const { image, ...rest } = mount;
+      if (image === undefined) return mount;
+      const { reference, subPath } = image;
+      const hostPath = await this.#imageVolumes.pathOf(sandboxId, reference, subPath);
+      return { ...rest, hostPath, readonly: true };
+    });
+    return Promise.all(found);
+  }
+
+  async #chainOf(reference: string): Promise<string> {
+    const request = { image: { image: reference }, verbose: true };
+    const reply = await this.#call<{ info?: Readonly<Record<string, string>> }>(
+      "ImageService/ImageStatus",
+      request,
+    );
+    const told: unknown = JSON.parse(reply.info?.["info"] ?? "{}");
+    const chain = isObject(told) ? told["chainID"] : undefined;
+    if (typeof chain === "string") return chain;
+    throw new RuntimeError("notFound", `containerd does not have the image ${reference}`);
   }
 
   /** Gone already is as good as done. */

@@ -317,7 +317,6 @@ export async function linuxHost(): Promise<Host> {
       const used = field("MemTotal") - field("MemFree");
       return {
         cpuNanosTotal: cpuNanosTotal(procStat),
-        memoryAvailableBytes: field("MemAvailable"),
         memoryUsageBytes: used,
         memoryWorkingSetBytes: Math.max(0, used - field("Inactive(file)")),
         memoryRssBytes: field("AnonPages"),

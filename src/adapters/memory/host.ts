@@ -281,7 +281,6 @@ export class MemoryHost implements Host {
     }
     return {
       cpuNanosTotal,
-      memoryAvailableBytes: Math.max(0, this.#options.memoryBytes - memory),
       memoryUsageBytes: memory,
       memoryWorkingSetBytes: memory,
       memoryRssBytes: memory,

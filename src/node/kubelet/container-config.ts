@@ -3,6 +3,7 @@ import type { Container, VolumeMount } from "#api/generated/core/v1.ts";
 import type { ContainerConfig, Image, Mount } from "#ports/runtime.ts";
 import { ConfigError } from "./environment.ts";
 import { expand } from "./expansion.ts";
+import { parseImage } from "./image-reference.ts";
 import { containerAnnotations, containerLabels, type RuntimeLabels } from "./labels.ts";
 import { containerLogPath } from "./paths.ts";
 import type { NodePod } from "./pod-spec.ts";
@@ -90,8 +91,17 @@ export async function volumeMounts(
       );
     }
     const { mountPath } = mount;
+    const containerPath = mountPath.startsWith("/") ? mountPath : `/${mountPath}`;
+    if (mounted.image !== undefined) {
+      const parsed = parseImage(mounted.image.reference);
+      const reference = "problem" in parsed ? mounted.image.reference : parsed.reference;
+      const subPath = subPathOf(mount, environment);
+      // Upstream: images are never mounted with propagation.
+      mounts.push({ containerPath, hostPath: "", image: { reference, subPath }, readonly: true });
+      continue;
+    }
     mounts.push({
-      containerPath: mountPath.startsWith("/") ? mountPath : `/${mountPath}`,
+      containerPath,
       hostPath: await pathOf(mount, subPathOf(mount, environment), mounted),
       readonly: mount.readOnly === true || mounted.readOnly === true,
       propagation: propagations[mount.mountPropagation ?? "None"] ?? "private",

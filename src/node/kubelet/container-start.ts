@@ -124,6 +124,8 @@ export async function startContainer(node: NodeServices, input: StartInput): Pro
     );
     return image;
   }
+  const unready = await imageVolumes(node, input);
+  if (unready !== undefined) return unready;
   const refusal = rootRefusal(pod, container, image.image);
   if (refusal !== undefined) return failed("CreateContainerConfigError", refusal);
   let config: ReturnType<typeof containerConfig>;
@@ -163,6 +165,25 @@ export async function startContainer(node: NodeServices, input: StartInput): Pro
   node.events.container(pod, container.name, "Normal", "Started", "Container started");
   await linkLog(node, pod, container.name, containerId, config.attempt);
   return await afterStart(node, input, containerId);
+}
+
+/** Has the images that the container mounts; undefined: they are all here. */
+async function imageVolumes(
+  node: NodeServices,
+  { pod, container, memory }: StartInput,
+): Promise<StartOutcome | undefined> {
+  const mounted = node.volumes.mounted(pod.metadata.uid);
+  const names = new Set((container.volumeMounts ?? []).map(({ name }) => name));
+  for (const name of names) {
+    const source = mounted.get(name)?.image;
+    if (source === undefined) continue;
+    const outcome = await node.images.ensureVolume(pod, source, memory.pulls);
+    if (!("failure" in outcome)) continue;
+    const said = `Error: ${outcome.failure.reason}`;
+    node.events.container(pod, container.name, "Warning", "Failed", said);
+    return outcome;
+  }
+  return undefined;
 }
 
 /** Environment, mounts, and the files that the kubelet makes for a container. */

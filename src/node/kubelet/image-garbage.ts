@@ -21,10 +21,18 @@ export class ImageGarbage {
   readonly #runtime: Runtime;
   readonly #clock: Clock;
   readonly #events: EventSink;
+  readonly #alsoUsed: () => readonly string[];
   /** By image id; bounded by the images on the node. */
   #known: ReadonlyMap<string, Known> = new Map();
 
-  constructor(runtime: Runtime, clock: Clock, events: EventSink) {
+  /** `alsoUsed`: references of images that pods use otherwise than for containers. */
+  constructor(
+    runtime: Runtime,
+    clock: Clock,
+    events: EventSink,
+    alsoUsed: () => readonly string[],
+  ) {
+    this.#alsoUsed = alsoUsed;
     this.#runtime = runtime;
     this.#clock = clock;
     this.#events = events;
@@ -50,7 +58,7 @@ export class ImageGarbage {
 
   async #look(images: readonly Image[]): Promise<void> {
     const now = this.#clock.monotonicMs();
-    const used = new Set<string>();
+    const used = new Set(this.#alsoUsed());
     for (const { image } of await this.#runtime.listContainers({})) used.add(image);
     this.#known = new Map(
       images.map((image) => {

@@ -28,7 +28,6 @@ export function parseImage(image: string): ImageReference {
 export interface Credentials {
   readonly username: string;
   readonly password: string;
-  readonly registry?: string;
 }
 
 /** "https://index.docker.io/v1/" and "index.docker.io" mean docker.io; schemes and trailing slashes don't count. */
@@ -53,7 +52,7 @@ function matches(pattern: string, repository: string): boolean {
   return sameHost && path.every((part, index) => wantedPath[index] === part);
 }
 
-function credentialsOf(entry: unknown, registry: string): Credentials | undefined {
+function credentialsOf(entry: unknown): Credentials | undefined {
   if (!isObject(entry)) return undefined;
   let { username, password } = entry as { username?: unknown; password?: unknown };
   if (typeof entry["auth"] === "string" && (username ?? "") === "") {
@@ -65,7 +64,7 @@ function credentialsOf(entry: unknown, registry: string): Credentials | undefine
     password = text.slice(colon + 1);
   }
   if (typeof username !== "string" || typeof password !== "string") return undefined;
-  return { username, password, registry };
+  return { username, password };
 }
 
 /** The credentials in a pull secret that fit a repository, the most specific first. */
@@ -88,6 +87,6 @@ export function credentialsFor(
   return Object.keys(auths)
     .filter((key) => matches(key, repository))
     .toSorted((a, b) => b.length - a.length)
-    .map((key) => credentialsOf(auths[key], normalHost(key).split("/")[0] ?? ""))
+    .map((key) => credentialsOf(auths[key]))
     .filter((one) => one !== undefined);
 }

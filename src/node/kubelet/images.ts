@@ -11,6 +11,7 @@ import type { NodePod } from "./pod-spec.ts";
 import type { StartFailure } from "./pod-status.ts";
 import type { ReferenceStore } from "./references.ts";
 import { Semaphore } from "./semaphore.ts";
+import type { ImageSource } from "./volumes/volume.ts";
 
 /** What one pod remembers of its failed pulls. */
 export interface PullMemory {
@@ -27,6 +28,8 @@ export type ImageOutcome =
 const showErrorMs = 2000;
 
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+type Tell = (type: "Normal" | "Warning", reason: string, message: string) => void;
 
 export class ImageManager {
   readonly #runtime: Runtime;
@@ -49,11 +52,28 @@ export class ImageManager {
     this.#pulls = new Semaphore(parallelPullsMax);
   }
 
-  async ensure(pod: NodePod, container: Container, memory: PullMemory): Promise<ImageOutcome> {
-    const wanted = container.image ?? "";
-    const tell = (type: "Normal" | "Warning", reason: string, message: string): void => {
-      this.#events.container(pod, container.name, type, reason, message);
-    };
+  /** The image that a container is made of. */
+  ensure(pod: NodePod, container: Container, memory: PullMemory): Promise<ImageOutcome> {
+    const { image = "", imagePullPolicy = "" } = container;
+    return this.#ensure(pod, image, imagePullPolicy, memory, (...event) => {
+      this.#events.container(pod, container.name, ...event);
+    });
+  }
+
+  /** An image whose files are a volume. */
+  ensureVolume(pod: NodePod, image: ImageSource, memory: PullMemory): Promise<ImageOutcome> {
+    return this.#ensure(pod, image.reference, image.pullPolicy, memory, (...event) => {
+      this.#events.pod(pod, ...event);
+    });
+  }
+
+  async #ensure(
+    pod: NodePod,
+    wanted: string,
+    pullPolicy: string,
+    memory: PullMemory,
+    tell: Tell,
+  ): Promise<ImageOutcome> {
     const parsed = parseImage(wanted);
     if ("problem" in parsed) {
       const message = `Failed to apply default image tag "${wanted}": ${parsed.problem}`;
@@ -61,7 +81,7 @@ export class ImageManager {
       return { failure: { reason: "InvalidImageName", message } };
     }
     const { reference, repository } = parsed;
-    if (container.imagePullPolicy !== "Always") {
+    if (pullPolicy !== "Always") {
       let image: Image | undefined;
       try {
         image = await this.#runtime.imageStatus(reference);
@@ -75,7 +95,7 @@ export class ImageManager {
         tell("Normal", "Pulled", `Container image "${wanted}" ${where}`);
         return { reference, image };
       }
-      if (container.imagePullPolicy === "Never") {
+      if (pullPolicy === "Never") {
         const message = `Container image "${wanted}" is not present with pull policy of Never`;
         tell("Warning", "ErrImageNeverPull", message);
         return { failure: { reason: "ErrImageNeverPull", message } };
@@ -90,7 +110,7 @@ export class ImageManager {
     reference: string,
     repository: string,
     memory: PullMemory,
-    tell: (type: "Normal" | "Warning", reason: string, message: string) => void,
+    tell: Tell,
   ): Promise<ImageOutcome> {
     const waitUntil = memory.backoff.waitAfterNoteUntilMs(wanted);
     if (waitUntil !== undefined) {

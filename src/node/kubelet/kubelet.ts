@@ -44,9 +44,10 @@ import { containerFieldPath, isMirrorPod, type NodePod, nodePod } from "./pod-sp
 import { PodWorker } from "./pod-worker.ts";
 import { Prober } from "./prober/prober.ts";
 import { ReferenceStore } from "./references.ts";
-import { RuntimeReader } from "./runtime-status.ts";
+import { activeSandbox, RuntimeReader } from "./runtime-status.ts";
 import { Semaphore } from "./semaphore.ts";
 import { kubeletHandler } from "./server.ts";
+import type { KubeletFigures } from "./stats/kubelet-metrics.ts";
 import { SummaryProvider } from "./stats/summary.ts";
 import { StatusManager } from "./status-manager.ts";
 import { terminationMessage } from "./termination-message.ts";
@@ -388,7 +389,7 @@ class NodeKubelet implements Kubelet {
       config: this.#config,
       places: this.#places,
       events,
-      images: new ImageGarbage(runtime, clock, events),
+      images: new ImageGarbage(runtime, clock, events, () => this.#node.volumes.imageReferences()),
       mounted: (uid) => this.#node.volumes.mounted(uid),
       workers: () => [...this.#workers.values()],
     });
@@ -434,6 +435,8 @@ class NodeKubelet implements Kubelet {
         mounted: (uid) => this.#node.volumes.mounted(uid),
         pods: () => [...this.#workers.values()],
       }),
+      figures: () => this.#figures(),
+      probeMetrics: () => this.#node.prober.metrics(),
       localVolumes: new LocalVolumes(localVolumes, host),
       runtime,
       host,
@@ -446,6 +449,20 @@ class NodeKubelet implements Kubelet {
       runtimeStatus: (pod) => this.#node.reader.read(pod.metadata),
       whenEnded: (id, run) => this.#pleg.whenEnded(id, run),
     });
+  }
+
+  #figures(): Omit<KubeletFigures, "summary"> {
+    const { nodeName, version } = this.#options;
+    const containers = new Map<string, number>();
+    let runningPods = 0;
+    for (const { runtime } of this.#workers.values()) {
+      if (runtime === undefined) continue;
+      if (activeSandbox(runtime) !== undefined) runningPods += 1;
+      for (const { state } of runtime.containers)
+        containers.set(state, (containers.get(state) ?? 0) + 1);
+    }
+    const { startedAtMs } = this.#node;
+    return { nodeName, version, startedAtMs, runningPods, containers };
   }
 
   #eventSink(): EventSink {

@@ -118,7 +118,8 @@ export class NodeAgent {
     const found: NodeFacts = {
       host: facts,
       disk,
-      memoryAvailableBytes: usage.memoryAvailableBytes,
+      // As the stats summary tells it, and upstream's eviction signal is defined.
+      memoryAvailableBytes: Math.max(0, facts.memoryBytes - usage.memoryWorkingSetBytes),
       runtime: { name: state.name, version: state.version, problems: state.problems },
       images,
       kubeletPort: this.#options.kubeletPort(),

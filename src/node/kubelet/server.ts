@@ -15,6 +15,7 @@ import { containerNamed, type NodePod } from "./pod-spec.ts";
 import { containerIdForLogs } from "./pod-status.ts";
 import type { ReportedStatus } from "./reported-status.ts";
 import { activeSandbox, latestOf, type PodRuntimeStatus } from "./runtime-status.ts";
+import { type KubeletFigures, kubeletMetrics } from "./stats/kubelet-metrics.ts";
 import { resourceMetrics } from "./stats/resource-metrics.ts";
 import type { SummaryProvider } from "./stats/summary.ts";
 import { writeSummary } from "./stats/summary-form.ts";
@@ -26,6 +27,8 @@ export interface ServerWorld extends AuthorizationWorld {
   readonly host: Host;
   readonly log: Log;
   readonly summaries: SummaryProvider;
+  figures(): Omit<KubeletFigures, "summary">;
+  probeMetrics(): string;
   readonly localVolumes: LocalVolumes;
   pods(): readonly NodePod[];
   statusOf(pod: NodePod): ReportedStatus;
@@ -114,18 +117,31 @@ async function stats(
 }
 
 const metricsType = "text/plain; version=0.0.4; charset=utf-8";
+/** The text at /metrics/PATH; undefined: there is none. */
+async function metricsText(world: ServerWorld, path: string): Promise<string | undefined> {
+  switch (path) {
+    case "":
+      return kubeletMetrics({ ...world.figures(), summary: await world.summaries.whole() });
+    case "probes":
+      return world.probeMetrics();
+    case "resource": {
+      const summary = await world.summaries.cpuAndMemory().catch((error: unknown) => {
+        const why = textOf(error);
+        world.log.write("warn", "what the pods use could not be read", { error: why });
+        return undefined;
+      });
+      return resourceMetrics(summary);
+    }
+    default:
+      return undefined;
+  }
+}
+
 async function metrics(world: ServerWorld, parts: readonly string[]): Promise<HttpResponse> {
-  if (parts.join("/") !== "resource") return text(404, "404 page not found\n");
-  const summary = await world.summaries.cpuAndMemory().catch((error: unknown) => {
-    const why = textOf(error);
-    world.log.write("warn", "what the pods use could not be read", { error: why });
-    return undefined;
-  });
-  return {
-    status: 200,
-    headers: { "content-type": metricsType },
-    body: new TextEncoder().encode(resourceMetrics(summary)),
-  };
+  const written = await metricsText(world, parts.join("/"));
+  if (written === undefined) return text(404, "404 page not found\n");
+  const headers = { "content-type": metricsType };
+  return { status: 200, headers, body: new TextEncoder().encode(written) };
 }
 
 function podList(world: ServerWorld): HttpResponse {

@@ -67,9 +67,7 @@ test("pull secrets fit by registry and path", () => {
   const data = new Map([[".dockerconfigjson", new TextEncoder().encode(JSON.stringify(config))]]);
   const of = (repository: string) =>
     credentialsFor(repository, "kubernetes.io/dockerconfigjson", data);
-  expect(of("docker.io/library/busybox")).toEqual([
-    { username: "me", password: "pa:ss", registry: "docker.io" },
-  ]);
+  expect(of("docker.io/library/busybox")).toEqual([{ username: "me", password: "pa:ss" }]);
   expect(of("eu.example.com/team/app")).toMatchObject([{ username: "u" }]);
   expect(of("eu.example.com/other/app")).toEqual([]);
   expect(of("quay.io/x")).toEqual([]);

@@ -5,6 +5,7 @@
 import type { Volume, VolumeMount } from "#api/generated/core/v1.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Host } from "#ports/host.ts";
+import { parseImage } from "./image-reference.ts";
 import {
   memoryDirectory,
   memoryVolumeDirectory,
@@ -52,6 +53,15 @@ export class VolumeManager {
     return this.#mounted.get(podUid) ?? new Map();
   }
 
+  /** Images that are volumes of pods here. */
+  imageReferences(): readonly string[] {
+    const volumes = [...this.#mounted.values()].flatMap((mounted) => [...mounted.values()]);
+    return volumes.flatMap(({ image }) => {
+      const parsed = image === undefined ? undefined : parseImage(image.reference);
+      return parsed === undefined || "problem" in parsed ? [] : [parsed.reference];
+    });
+  }
+
   /** When some volume wants its content renewed. */
   refreshAtMs(podUid: string): number {
     let at = Number.POSITIVE_INFINITY;
@@ -94,7 +104,7 @@ export class VolumeManager {
       const kind = Object.keys(volume).find((key) => key !== "name") ?? "unknown";
       throw new VolumeError(
         `no volume plugin matched: this node has none for ${kind} volumes; ` +
-          "use emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim or ephemeral",
+          "use emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral or image",
       );
     }
     const place = plugin.inMemory === true ? memoryVolumeDirectory : volumeDirectory;
@@ -159,7 +169,7 @@ export class VolumeManager {
       .filter((target) => target.startsWith(`${directory}/`))
       .toSorted((a, b) => b.length - a.length);
     for (const target of below) await this.#host.unmount(target);
-    for (const volume of this.mounted(podUid).values()) this.#writer.forget(volume.hostPath);
+    for (const { hostPath } of this.mounted(podUid).values()) this.#writer.forget(hostPath);
     this.#mounted.delete(podUid);
     await Promise.all([
       this.#host.remove(directory),

@@ -13,10 +13,11 @@ import { initContainersOf, type NodePod } from "../pod-spec.ts";
 import type { ReportedContainer, ReportedStatus } from "../reported-status.ts";
 import { Semaphore } from "../semaphore.ts";
 import { type ProbeWorld, runProbe, type Verdict } from "./probe.ts";
+import { ProbeCounts, type Probed, probeMetrics } from "./probe-counts.ts";
 
 export type ProbeType = "liveness" | "readiness" | "startup";
 const probeTypes: readonly ProbeType[] = ["startup", "liveness", "readiness"];
-const labels: Readonly<Record<ProbeType, string>> = {
+const labels: Readonly<Record<ProbeType, Probed["probeType"]>> = {
   liveness: "Liveness",
   readiness: "Readiness",
   startup: "Startup",
@@ -51,6 +52,8 @@ interface PodProbes {
   /** By "type/container". */
   readonly watches: Map<string, Watch>;
   readonly execs: Semaphore;
+  /** By the same; they outlast the container's restarts. */
+  readonly counts: Map<string, ProbeCounts>;
 }
 
 export interface ProberPorts extends Omit<ProbeWorld, "exec"> {
@@ -136,6 +139,7 @@ export class Prober implements ProbeResults {
     const probes = this.#pods.get(uid) ?? {
       watches: new Map(),
       execs: new Semaphore(execsPerPodMax),
+      counts: new Map(),
     };
     this.#pods.set(uid, probes);
     const key = `${type}/${container.name}`;
@@ -209,6 +213,7 @@ export class Prober implements ProbeResults {
     const began = this.#ports.clock.monotonicMs();
     const verdict = await this.#probe(watch, probes);
     if (watch.stopped) return;
+    this.#count(watch, probes, verdict, this.#ports.clock.monotonicMs() - began);
     const goOn = this.#judge(watch, verdict);
     if (!goOn || watch.stopped) return;
     const periodMs = (watch.probe.periodSeconds ?? 10) * 1000;
@@ -223,6 +228,30 @@ export class Prober implements ProbeResults {
       verdict = await runProbe(world, watch.probe, watch);
     }
     return verdict;
+  }
+
+  #count({ type, pod, container }: Watch, { counts }: PodProbes, verdict: Verdict, tookMs: number) {
+    const key = `${type}/${container.name}`;
+    const { name, namespace, uid } = pod.metadata;
+    const counted =
+      counts.get(key) ??
+      new ProbeCounts({
+        probeType: labels[type],
+        container: container.name,
+        pod: name,
+        namespace,
+        podUid: uid,
+      });
+    counts.set(key, counted);
+    const isKnown = verdict.type !== "error";
+    const result = verdict.type === "failure" ? "failed" : isKnown ? "successful" : "unknown";
+    counted.count(result, tookMs);
+  }
+
+  /** What /metrics/probes tells. */
+  metrics(): string {
+    const all = [...this.#pods.values()].flatMap(({ counts }) => [...counts.values()]);
+    return probeMetrics(all, this.#ports.startedAtMs);
   }
 
   /** Whether to go on probing this container. */

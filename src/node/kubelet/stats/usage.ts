@@ -70,7 +70,7 @@ export interface VolumeUse extends DiskUse {
 export interface PodDiskUse {
   /** By container. */
   readonly logs: ReadonlyMap<string, DiskUse>;
-  /** Of what the host has elsewhere (hostPath) nothing is told. */
+  /** Of what the host has elsewhere (hostPath), and of images, nothing is told. */
   readonly volumes: readonly VolumeUse[];
 }
 
@@ -98,7 +98,8 @@ export async function readPodDiskUse(
   );
   const mounts = mounted(uid);
   const shown = (pod.spec.volumes ?? []).filter(
-    ({ name, hostPath }) => hostPath === undefined && mounts.has(name),
+    ({ name, hostPath, image }) =>
+      hostPath === undefined && image === undefined && mounts.has(name),
   );
   const volumes = await Promise.all(
     shown.map(async (volume): Promise<VolumeUse> => {

@@ -3,6 +3,7 @@ import { configMap } from "./config-map.ts";
 import { downwardApi } from "./downward-api.ts";
 import { emptyDir } from "./empty-dir.ts";
 import { hostPath } from "./host-path.ts";
+import { image } from "./image.ts";
 import { persistentVolumeClaim } from "./persistent-volume-claim.ts";
 import { projected } from "./projected.ts";
 import { secret } from "./secret.ts";
@@ -16,4 +17,5 @@ export const volumePlugins: readonly VolumePlugin[] = [
   downwardApi,
   projected,
   persistentVolumeClaim,
+  image,
 ];

@@ -48,9 +48,15 @@ export interface VolumeInput extends VolumeWorld {
   readonly directory: string;
 }
 
+export interface ImageSource {
+  readonly reference: string;
+  readonly pullPolicy: string;
+}
 export interface MountedVolume {
-  /** What containers get, or what subPaths start from. */
+  /** What containers get, or what subPaths start from. Empty of an image. */
   readonly hostPath: string;
+  /** It is an image's files that containers get. */
+  readonly image?: ImageSource;
   readonly readOnly?: boolean;
   /** Its entries are links of the atomic writer. */
   readonly atomic?: boolean;
