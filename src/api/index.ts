@@ -1,5 +1,7 @@
 /** The built-in kinds that the API server serves, in the order of their groups: one line a kind. */
 
+import { MutatingAdmissionPolicy } from "./admissionregistration/v1/mutatingadmissionpolicy.ts";
+import { MutatingAdmissionPolicyBinding } from "./admissionregistration/v1/mutatingadmissionpolicybinding.ts";
 import { MutatingWebhookConfiguration } from "./admissionregistration/v1/mutatingwebhookconfiguration.ts";
 import { ValidatingAdmissionPolicy } from "./admissionregistration/v1/validatingadmissionpolicy.ts";
 import { ValidatingAdmissionPolicyBinding } from "./admissionregistration/v1/validatingadmissionpolicybinding.ts";
@@ -109,6 +111,8 @@ export const builtInResources: readonly Resource[] = [
   RoleBinding,
   RuntimeClass,
   PriorityClass,
+  MutatingAdmissionPolicy,
+  MutatingAdmissionPolicyBinding,
   MutatingWebhookConfiguration,
   ValidatingAdmissionPolicy,
   ValidatingAdmissionPolicyBinding,

@@ -4,7 +4,7 @@
  */
 import type { User } from "#api/request.ts";
 import type { Resource, StrategyContext } from "#api/resource.ts";
-import { cloneJson, DecodeError } from "#machinery/decode.ts";
+import { cloneJson, DecodeError, decodeObject, strictDecodingMessage } from "#machinery/decode.ts";
 import { type FieldError, inOrder } from "#machinery/field-error.ts";
 import type { ApiObject } from "#machinery/meta.ts";
 import {
@@ -262,7 +262,10 @@ export class Registry {
       subresource,
       namespace,
       name,
-      revise: (changed) => revised(scope.served, changed),
+      changes: {
+        revise: (changed, strict) => revised(scope.served, changed, strict),
+        schema: scope.served.schema,
+      },
       object,
       oldObject,
       user,
@@ -495,8 +498,13 @@ export class Registry {
   }
 }
 
-function revised(resource: Resource, changed: unknown): ApiObject {
+function revised(resource: Resource, changed: unknown, strict = false): ApiObject {
   if (!isObject(changed)) throw new DecodeError("the object is no object any more");
+  const { schema } = resource;
+  if (strict && schema.custom === undefined) {
+    const { strictErrors } = decodeObject(schema, changed, { strict: true });
+    if (strictErrors.length > 0) throw new DecodeError(strictDecodingMessage(strictErrors));
+  }
   const object = canonical(resource, changed);
   applyDefaults(resource, object);
   return object;

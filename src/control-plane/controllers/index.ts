@@ -34,6 +34,7 @@ import { persistentVolumeBinder } from "./persistent-volume-binder.ts";
 import { persistentVolumeClaimBinder } from "./persistent-volume-claim-binder.ts";
 import { podCertificateCleaner } from "./pod-certificate-cleaner.ts";
 import { podGcController } from "./pod-gc.ts";
+import { policyTypesController } from "./policy-types.ts";
 import { replicaSetController } from "./replicaset.ts";
 import { replicationController } from "./replicationcontroller.ts";
 import { resourceQuotaController } from "./resourcequota.ts";
@@ -88,6 +89,7 @@ export const controllers: readonly Controller[] = [
   ephemeralVolumeController,
   podGcController,
   resourceQuotaController,
+  policyTypesController,
   garbageCollector,
 ];
 

@@ -2,12 +2,14 @@
  * The whole control plane in one process on a stepped clock: server, controllers, scheduler, and
  * kubelets that say yes to everything.
  */
+
 import { afterEach, expect, test } from "vitest";
 import { SteppedClock } from "#adapters/memory/clock.ts";
 import { memoryCrypto } from "#adapters/memory/crypto.ts";
 import { memoryLog } from "#adapters/memory/log.ts";
 import { seededRandom } from "#adapters/memory/random.ts";
 import { MemoryStorage } from "#adapters/memory/storage.ts";
+import { ValidatingAdmissionPolicy } from "#api/admissionregistration/v1/validatingadmissionpolicy.ts";
 import { Deployment } from "#api/apps/v1/deployment.ts";
 import { ReplicaSet } from "#api/apps/v1/replicaset.ts";
 import { Lease } from "#api/coordination/v1/lease.ts";
@@ -21,6 +23,7 @@ import { ResourceQuota } from "#api/core/v1/resourcequota.ts";
 import { Service } from "#api/core/v1/service.ts";
 import { ServiceAccount } from "#api/core/v1/serviceaccount.ts";
 import { EndpointSlice } from "#api/discovery/v1/endpointslice.ts";
+import type { Validation } from "#api/generated/admissionregistration/v1.ts";
 import { builtInResources } from "#api/index.ts";
 import { ClusterRole } from "#api/rbac/v1/clusterrole.ts";
 import type { Kind } from "#api/resource.ts";
@@ -399,6 +402,45 @@ test.each(transports)(
     const names = (await w.admin.list(Namespace)).items.map((one) => one.metadata.name);
     expect(names).not.toContain("shop");
     expect(await w.list(Pod, "shop")).toHaveLength(0);
+  },
+);
+
+test.each(transports)(
+  "%s: a policy's status says what the matched kinds make of its expressions",
+  async (transport) => {
+    const w = await world(transport, 1);
+    const rule = { apiGroups: ["apps"], apiVersions: ["v1"], resources: ["deployments"] };
+    const written = (name: string, validation: Validation): New<ValidatingAdmissionPolicy> => ({
+      metadata: { name },
+      spec: {
+        matchConstraints: { resourceRules: [{ ...rule, operations: ["CREATE"] }] },
+        variables: [{ name: "wanted", expression: "object.spec.replicas" }],
+        validations: [validation],
+      },
+    });
+    const fits = { expression: "object.spec.replicas > 1 && variables.wanted < 9" };
+    const confused = {
+      expression: "variables.wanted > '1'",
+      messageExpression: "'got ' + object.spec.replicas",
+    };
+    await w.admin.create(ValidatingAdmissionPolicy, written("fits", fits));
+    await w.admin.create(ValidatingAdmissionPolicy, written("confused", confused));
+    await w.run(3);
+    const statusOf = async (name: string) =>
+      (await w.admin.get(ValidatingAdmissionPolicy, { name })).status;
+    expect(await statusOf("fits")).toEqual({ observedGeneration: 1, typeChecking: {} });
+    const head = "apps/v1, Kind=Deployment: ERROR: <input>:1:";
+    expect((await statusOf("confused")).typeChecking?.expressionWarnings).toEqual([
+      {
+        fieldRef: "spec.validations[0].expression",
+        warning: `${head}18: found no matching overload for '_>_' applied to '(int, string)'\n | variables.wanted > '1'\n | .................^\n`,
+      },
+      {
+        fieldRef: "spec.validations[0].messageExpression",
+        warning: `${head}8: found no matching overload for '_+_' applied to '(string, int)'\n | 'got ' + object.spec.replicas\n | .......^\n`,
+      },
+    ]);
+    expect(w.complaints).toEqual([]);
   },
 );
 

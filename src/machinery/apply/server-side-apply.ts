@@ -38,6 +38,7 @@ import {
   fieldSetOf,
   mergeObjects,
   removeFields,
+  typedMessage,
   typedProblems,
   withNamedFields,
 } from "./typed.ts";
@@ -115,11 +116,7 @@ function checkConfig(config: JsonObject, context: ApplyContext): void {
   if (problems.length === 0) return;
   const meta = metaOf(config);
   const name = `${meta?.namespace ?? ""}/${meta?.name ?? ""}; ${context.apiVersion}, Kind=${context.kind}`;
-  const list =
-    problems.length === 1
-      ? problems[0]
-      : `errors:\n${problems.map((one) => `  ${one}`).join("\n")}`;
-  const message = `failed to create typed patch object (${name}): ${list}`;
+  const message = `failed to create typed patch object (${name}): ${typedMessage(problems)}`;
   throw new StatusError(500, "", message);
 }
 

@@ -460,6 +460,12 @@ function reconcileNode(schema: Schema, node: FieldSet): FieldSet {
   return out ?? node;
 }
 
+/** Several problems as one message. */
+export const typedMessage = (problems: readonly string[]): string =>
+  problems.length === 1
+    ? (problems[0] ?? "")
+    : `errors:\n${problems.map((one) => `  ${one}`).join("\n")}`;
+
 /** Why an applied configuration cannot be read by its schema, as upstream says it: ".spec.foo: field not declared in schema". */
 export function typedProblems(schema: ObjectSchema, config: JsonObject): string[] {
   const problems: string[] = [];

@@ -21,6 +21,7 @@ import { type FieldError, invalid, required, tooMany } from "#machinery/field-er
 import { isQualifiedName } from "#machinery/validation.ts";
 import type { MatchCondition, Variable } from "../../generated/admissionregistration/v1.ts";
 import { authorizerFunctions } from "./authorizer-functions.ts";
+import { jsonPatchFunctions, patchType } from "./patch-types.ts";
 
 const record = (name: string, fields: Readonly<Record<string, Type>>): ObjectType => ({
   kind: "object",
@@ -77,23 +78,29 @@ const namespaceType = record("kubernetes.Namespace", {
 });
 
 const withAuthorizer = functionsOf(kubernetesFunctions, authorizerFunctions);
+const patchFunctions = functionsOf(kubernetesFunctions, authorizerFunctions, jsonPatchFunctions);
 
 export interface Scope {
   readonly params: boolean;
   readonly authorizer: boolean;
   /** Types of the variables that come before, by name. */
   readonly variables?: ReadonlyMap<string, Type>;
+  /** What mutates may make Object{…} and JSONPatch{…}. */
+  readonly patches?: boolean;
+  /** What is known of the kinds at hand; at run time everything may come. */
+  readonly types?: { readonly object: Type; readonly params?: Type };
 }
 
 export function admissionEnvironment(scope: Scope): Environment {
-  const { variables } = scope;
+  const { variables, types } = scope;
+  const object = types?.object ?? dynType;
   const declared: [string, Type][] = [
-    ["object", dynType],
-    ["oldObject", dynType],
+    ["object", object],
+    ["oldObject", object],
     ["request", requestType],
     ["namespaceObject", namespaceType],
   ];
-  if (scope.params) declared.push(["params", dynType]);
+  if (scope.params) declared.push(["params", types?.params ?? dynType]);
   if (scope.authorizer)
     declared.push(
       ["authorizer", authorizerType],
@@ -108,6 +115,8 @@ export function admissionEnvironment(scope: Scope): Environment {
         field: (name) => variables.get(name),
       },
     ]);
+  if (scope.patches === true)
+    return environmentOf(declared, { functions: patchFunctions, structs: patchType });
   return environmentOf(declared, scope.authorizer ? { functions: withAuthorizer } : {});
 }
 
@@ -115,17 +124,20 @@ export const authorizerType = opaque("kubernetes.authorization.Authorizer");
 
 export type Compiled = { readonly program: Program } | { readonly problem: string };
 
-/** `wanted`: the kinds of type that it may have; none: any. */
+/** The types that expressions of admission may be asked for. */
+export type Wanted = "bool" | "string" | "null" | "Object" | "list(JSONPatch)";
+
+/** `wanted`: the types that it may have; none: any. */
 export function compileExpression(
   source: string,
   environment: Environment,
-  wanted: readonly ("bool" | "string" | "null")[],
+  wanted: readonly Wanted[],
 ): Compiled {
   const compiled = compile(source, environment);
   if ("problem" in compiled) return { problem: `compilation failed: ${compiled.problem}` };
   const { type } = compiled.program;
-  if (wanted.length === 0 || wanted.some((kind) => kind === type.kind)) return compiled;
   const shown = typeText(type);
+  if (wanted.length === 0 || wanted.some((one) => one === shown)) return compiled;
   const [only] = wanted;
   if (wanted.length === 1) return { problem: `must evaluate to ${only} but got ${shown}` };
   const names = wanted.map((kind) => (kind === "null" ? "null_type" : kind)).join(" ");
@@ -141,7 +153,8 @@ export function compileVariables(
   const compiled = variables.map(({ name, expression }) => {
     const environment = admissionEnvironment({ ...scope, variables: types });
     const found = compileExpression(expression, environment, []);
-    types.set(name, "problem" in found ? dynType : found.program.type);
+    if (expression.trim() !== "")
+      types.set(name, "problem" in found ? dynType : found.program.type);
     return found;
   });
   return { compiled, types };

@@ -1,4 +1,7 @@
-/** What a ValidatingAdmissionPolicy and its bindings must be like, and their defaults. Wording is upstream's. */
+/**
+ * What a ValidatingAdmissionPolicy and its bindings must be like, and their defaults; what policies that mutate share with it. Wording is
+ * upstream's.
+ */
 
 import {
   duplicate,
@@ -44,10 +47,10 @@ export function setMatchDefaults(match: MatchResources | undefined): void {
     rule.scope ??= "*";
 }
 
-const oneOf = (path: string, value: string, known: readonly string[]): FieldError[] =>
+export const oneOf = (path: string, value: string, known: readonly string[]): FieldError[] =>
   known.includes(value) ? [] : [notSupported(path, value, known)];
 
-function validateMatch(match: MatchResources, path: string): FieldError[] {
+export function validateMatch(match: MatchResources, path: string): FieldError[] {
   const policy = match.matchPolicy ?? "Equivalent";
   const errors = [
     ...oneOf(`${path}.matchPolicy`, policy, ["Equivalent", "Exact"]),
@@ -69,7 +72,10 @@ function validateMatch(match: MatchResources, path: string): FieldError[] {
   return errors;
 }
 
-function validateParamKind({ apiVersion = "", kind = "" }: ParamKind, path: string): FieldError[] {
+export function validateParamKind(
+  { apiVersion = "", kind = "" }: ParamKind,
+  path: string,
+): FieldError[] {
   const errors: FieldError[] = [];
   const at = `${path}.apiVersion`;
   const parts = apiVersion.split("/");
@@ -96,7 +102,7 @@ function validateParamKind({ apiVersion = "", kind = "" }: ParamKind, path: stri
   return errors;
 }
 
-function validateVariables(
+export function validateVariables(
   variables: readonly Variable[],
   compiled: readonly Compiled[],
   path: string,
@@ -213,7 +219,7 @@ export function validatePolicy({ metadata, spec }: ValidatingAdmissionPolicy): F
   return errors;
 }
 
-function validateParamRef(ref: ParamRef, path: string): FieldError[] {
+export function validateParamRef(ref: ParamRef, path: string): FieldError[] {
   const { name = "", selector, parameterNotFoundAction = "" } = ref;
   const errors: FieldError[] = [];
   const both = "name and selector are mutually exclusive";

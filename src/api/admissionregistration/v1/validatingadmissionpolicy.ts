@@ -2,16 +2,10 @@
 import type { ValidatingAdmissionPolicy as ValidatingAdmissionPolicyObject } from "../../generated/admissionregistration/v1.ts";
 import { ageColumn } from "../../printer-columns.ts";
 import { defineResource } from "../../resource.ts";
+import { shownParamKind } from "./policy-columns.ts";
 import { setMatchDefaults, validatePolicy } from "./policy-validation.ts";
 
 export type ValidatingAdmissionPolicy = ValidatingAdmissionPolicyObject;
-
-function paramKindOf({ spec }: ValidatingAdmissionPolicy): string {
-  const { paramKind } = spec;
-  return paramKind === undefined
-    ? "<unset>"
-    : `${paramKind.apiVersion ?? ""}/${paramKind.kind ?? ""}`;
-}
 
 export const ValidatingAdmissionPolicy = defineResource<ValidatingAdmissionPolicy>({
   group: "admissionregistration.k8s.io",
@@ -19,7 +13,7 @@ export const ValidatingAdmissionPolicy = defineResource<ValidatingAdmissionPolic
   plural: "validatingadmissionpolicies",
   printerColumns: [
     { name: "Validations", type: "integer", value: ({ spec }) => (spec.validations ?? []).length },
-    { name: "ParamKind", type: "string", value: paramKindOf },
+    { name: "ParamKind", type: "string", value: ({ spec }) => shownParamKind(spec.paramKind) },
     ageColumn,
   ],
   strategy: {

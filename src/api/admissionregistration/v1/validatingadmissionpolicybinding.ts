@@ -2,16 +2,10 @@
 import type { ValidatingAdmissionPolicyBinding as ValidatingAdmissionPolicyBindingObject } from "../../generated/admissionregistration/v1.ts";
 import { ageColumn } from "../../printer-columns.ts";
 import { defineResource } from "../../resource.ts";
+import { shownParamRef } from "./policy-columns.ts";
 import { setMatchDefaults, validateBinding } from "./policy-validation.ts";
 
 export type ValidatingAdmissionPolicyBinding = ValidatingAdmissionPolicyBindingObject;
-
-function paramRefOf({ spec }: ValidatingAdmissionPolicyBinding): string {
-  const { paramRef } = spec;
-  if (paramRef === undefined) return "<unset>";
-  const { name = "", namespace = "" } = paramRef;
-  return name === "" ? "<selector>" : `${namespace === "" ? "*" : namespace}/${name}`;
-}
 
 export const ValidatingAdmissionPolicyBinding = defineResource<ValidatingAdmissionPolicyBinding>({
   group: "admissionregistration.k8s.io",
@@ -19,7 +13,7 @@ export const ValidatingAdmissionPolicyBinding = defineResource<ValidatingAdmissi
   plural: "validatingadmissionpolicybindings",
   printerColumns: [
     { name: "PolicyName", type: "string", value: ({ spec }) => spec.policyName ?? "" },
-    { name: "ParamRef", type: "string", value: paramRefOf },
+    { name: "ParamRef", type: "string", value: ({ spec }) => shownParamRef(spec.paramRef) },
     ageColumn,
   ],
   strategy: {

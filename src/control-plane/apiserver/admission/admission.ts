@@ -1,6 +1,8 @@
 /** The shape of an admission plugin, and how the list of them is run. The ordered list is in plugins.ts. */
 import type { User } from "#api/request.ts";
 import type { ApiObject } from "#machinery/meta.ts";
+import { equalObjects, type JsonObject } from "#machinery/object.ts";
+import type { ObjectSchema } from "#machinery/schema.ts";
 import { forbiddenError, type StatusError } from "#machinery/status-error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Crypto } from "#ports/crypto.ts";
@@ -8,8 +10,15 @@ import type { Random } from "#ports/random.ts";
 import type { Authorizer } from "../authz/authorizer.ts";
 import type { Reader, ResourceRef } from "../reader.ts";
 import type { CallWebhook } from "../webhook-client.ts";
+import { Rounds } from "./reinvocation.ts";
 
 export type Operation = "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
+
+export interface ObjectChanges {
+  /** Reads, as the request's kind, what became of the object, and sets its defaults. `strict`: fields that are not known are refused. */
+  readonly revise: (changed: unknown, strict?: boolean) => ApiObject;
+  readonly schema: ObjectSchema;
+}
 
 /** One write on its way to the store. `object` may be changed by admit(); undefined on DELETE. */
 export interface AdmissionRequest {
@@ -21,8 +30,8 @@ export interface AdmissionRequest {
   readonly subresource: string;
   readonly namespace: string;
   readonly name: string;
-  /** Reads, as the request's kind, what somebody outside made of the object; absent: it can not be changed there. */
-  readonly revise?: (changed: unknown) => ApiObject;
+  /** How somebody outside may change the object; absent: not at all. */
+  readonly changes?: ObjectChanges;
   readonly object: ApiObject | undefined;
   readonly oldObject: ApiObject | undefined;
   readonly user: User;
@@ -62,7 +71,11 @@ export interface AdmissionWorld {
 export interface AdmissionPlugin {
   readonly name: string;
   readonly handles: (request: AdmissionRequest) => boolean;
-  readonly admit?: (request: AdmissionRequest, world: AdmissionWorld) => Promise<void> | void;
+  readonly admit?: (
+    request: AdmissionRequest,
+    world: AdmissionWorld,
+    rounds: Rounds,
+  ) => Promise<void> | void;
   readonly validate?: (request: AdmissionRequest, world: AdmissionWorld) => Promise<void> | void;
 }
 
@@ -75,10 +88,19 @@ export class Admission {
     this.#world = world;
   }
 
+  /** Once, and a second time if webhooks or policies changed the object behind somebody. */
   async admit(request: AdmissionRequest): Promise<void> {
+    const rounds = new Rounds();
+    await this.#admitRound(request, rounds);
+    if (!rounds.isWanted) return;
+    rounds.isSecond = true;
+    await this.#admitRound(request, rounds);
+  }
+
+  async #admitRound(request: AdmissionRequest, rounds: Rounds): Promise<void> {
     for (const plugin of this.#plugins) {
       if (plugin.admit !== undefined && plugin.handles(request))
-        await plugin.admit(request, this.#world);
+        await plugin.admit(request, this.#world, rounds);
     }
   }
 
@@ -101,6 +123,16 @@ export function refuse(request: AdmissionRequest, why: string): StatusError {
   const metadata = request.object?.metadata;
   const name = request.name || metadata?.name || metadata?.generateName || "Unknown";
   return forbiddenError({ group: request.group, plural: request.plural }, name, why);
+}
+
+/** Puts what somebody made of it in the object's place; false: it is as it was. */
+export function replaceObject(request: AdmissionRequest, next: ApiObject): boolean {
+  const { object } = request;
+  if (object === undefined || equalObjects(next, object)) return false;
+  const target = object as unknown as JsonObject;
+  for (const key of Object.keys(target)) delete target[key];
+  Object.assign(target, next);
+  return true;
 }
 
 /** Whether the write is about this kind itself, or about one of its subresources. */

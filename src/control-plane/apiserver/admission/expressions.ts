@@ -9,6 +9,7 @@ import {
   compileExpression,
   compileVariables,
   type Scope,
+  type Wanted,
 } from "#api/admissionregistration/v1/admission-expressions.ts";
 import {
   type AskAuthorizer,
@@ -229,7 +230,7 @@ export function runner(
 export const compileAll = (
   expressions: readonly string[],
   scope: Scope,
-  kinds: readonly ("bool" | "string" | "null")[],
+  kinds: readonly Wanted[],
 ): Compiled[] => {
   const environment = admissionEnvironment(scope);
   return expressions.map((text) => compileExpression(text, environment, kinds));

@@ -11,6 +11,7 @@ import { defaultStorageClass } from "./default-storage-class.ts";
 import { defaultTolerationSeconds } from "./default-toleration-seconds.ts";
 import { deviceAccess } from "./device-access.ts";
 import { limitRanger } from "./limit-ranger.ts";
+import { mutatingPolicies } from "./mutating-policies.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { nodeRestriction } from "./node-restriction.ts";
 import { persistentVolumeClaimResize } from "./persistent-volume-claim-resize.ts";
@@ -46,6 +47,7 @@ export const admissionPlugins: readonly AdmissionPlugin[] = [
   runtimeClass,
   defaultIngressClass,
   podResizeValidator,
+  mutatingPolicies,
   mutatingWebhooks,
   deviceAccess,
   validatingPolicies,

@@ -5,8 +5,6 @@
 
 import type { Compiled, Scope } from "#api/admissionregistration/v1/admission-expressions.ts";
 import type {
-  MatchResources,
-  ParamRef,
   ValidatingAdmissionPolicy,
   ValidatingAdmissionPolicyBinding,
   ValidatingAdmissionPolicySpec,
@@ -14,7 +12,6 @@ import type {
 import { jsonValue } from "#machinery/cel/json-value.ts";
 import type { Value } from "#machinery/cel/value.ts";
 import type { ApiObject } from "#machinery/meta.ts";
-import { compileLabelSelector } from "#machinery/selector.ts";
 import { StatusError } from "#machinery/status-error.ts";
 import {
   type AdmissionPlugin,
@@ -32,9 +29,9 @@ import {
   subjectOf,
   variablesOf,
 } from "./expressions.ts";
-import { matchesRule, matchesSelectors } from "./matching.ts";
+import { isPolicy, matchesResources, parametersOf, policyGroup } from "./policy-parameters.ts";
 
-const group = "admissionregistration.k8s.io";
+const group = policyGroup;
 const policyRef = { group, plural: "validatingadmissionpolicies" };
 const bindingRef = { group, plural: "validatingadmissionpolicybindings" };
 const messageBytesMax = 5 * 1024;
@@ -77,66 +74,11 @@ function compiledOf(spec: ValidatingAdmissionPolicySpec): CompiledPolicy {
   return made;
 }
 
-function matches(
-  match: MatchResources | undefined,
-  request: AdmissionRequest,
-  world: AdmissionWorld,
-): boolean {
-  if (match === undefined) return true;
-  const meets = (rule: NonNullable<MatchResources["resourceRules"]>[number]): boolean =>
-    matchesRule(rule, request) &&
-    ((rule.resourceNames ?? []).length === 0 ||
-      rule.resourceNames?.includes(request.name) === true);
-  const { resourceRules = [], excludeResourceRules = [] } = match;
-  if (resourceRules.length > 0 && !resourceRules.some(meets)) return false;
-  if (excludeResourceRules.some(meets)) return false;
-  return matchesSelectors(match, request, world.reader);
-}
-
 interface Denial {
   readonly reason: string;
   readonly message: string;
 }
 type Found = { readonly denials: readonly Denial[] } | { readonly configuration: string };
-
-/** The parameters that a binding names: objects, or nothing at all. */
-function paramsOf(
-  spec: ValidatingAdmissionPolicySpec,
-  ref: ParamRef | undefined,
-  request: AdmissionRequest,
-  world: AdmissionWorld,
-): { readonly params: readonly (ApiObject | undefined)[] } | { readonly problem: string } {
-  const { paramKind } = spec;
-  if (paramKind === undefined || ref === undefined) return { params: [undefined] };
-  const { apiVersion = "", kind = "" } = paramKind;
-  const found = world.kindOf(apiVersion, kind);
-  if (found === undefined)
-    return { problem: `paramKind kind \`${apiVersion}, Kind=${kind}\` not known` };
-  const { namespace: asked = "", name = "", selector } = ref;
-  if (!found.namespaced && asked !== "")
-    return {
-      problem: "paramRef.namespace must not be provided for a cluster-scoped `paramKind`",
-    };
-  const namespace = found.namespaced ? asked || request.namespace : "";
-  if (found.namespaced && namespace === "")
-    return {
-      problem:
-        "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources",
-    };
-  let params: ApiObject[] = [];
-  if (name === "") {
-    const isMeant = compileLabelSelector(selector ?? {});
-    params = [...world.reader.list(found, namespace === "" ? undefined : namespace)].filter((one) =>
-      isMeant(one.metadata.labels),
-    );
-  } else {
-    const one = world.reader.get(found, namespace, name);
-    if (one !== undefined) params = [one];
-  }
-  if (params.length === 0 && ref.parameterNotFoundAction === "Deny")
-    return { problem: "no params found for policy binding with `Deny` parameterNotFoundAction" };
-  return { params };
-}
 
 const failing = (spec: ValidatingAdmissionPolicySpec, message: string): Denial[] =>
   spec.failurePolicy === "Ignore" ? [] : [{ reason: "Invalid", message }];
@@ -186,7 +128,7 @@ function judgeBinding(
   request: AdmissionRequest,
   world: AdmissionWorld,
 ): Found {
-  const found = paramsOf(spec, binding.spec.paramRef, request, world);
+  const found = parametersOf(spec.paramKind, binding.spec.paramRef, request, world);
   if ("problem" in found) return { configuration: found.problem };
   const shown = (param: ApiObject | undefined): Value =>
     param === undefined ? null : jsonValue(param);
@@ -207,10 +149,6 @@ function denied(request: AdmissionRequest, { reason, message }: Denial): StatusE
   return error;
 }
 
-/** Nobody may lock himself out of the policies themselves. */
-const isPolicy = ({ group: asked, plural }: AdmissionRequest): boolean =>
-  asked === group && /admissionpolic(?:ies|ybindings)$/.test(plural);
-
 export const validatingPolicies: AdmissionPlugin = {
   name: "ValidatingAdmissionPolicy",
   handles: (request) => !isPolicy(request),
@@ -224,9 +162,9 @@ export const validatingPolicies: AdmissionPlugin = {
       const { metadata, spec } = policy as ValidatingAdmissionPolicy;
       const name = metadata.name ?? "";
       const own = bindings.filter((one) => one.spec.policyName === name);
-      if (own.length === 0 || !matches(spec.matchConstraints, request, world)) continue;
+      if (own.length === 0 || !matchesResources(spec.matchConstraints, request, world)) continue;
       for (const binding of own) {
-        if (!matches(binding.spec.matchResources, request, world)) continue;
+        if (!matchesResources(binding.spec.matchResources, request, world)) continue;
         subject ??= subjectOf(request, world);
         const found = judgeBinding(spec, binding, subject, request, world);
         const of = `ValidatingAdmissionPolicy '${name}' with binding '${binding.metadata.name ?? ""}'`;

@@ -11,11 +11,16 @@ import type {
 import { decodeBase64 } from "#machinery/base64.ts";
 import { DecodeError, parseJson } from "#machinery/decode.ts";
 import { uuid } from "#machinery/names.ts";
-import { cloneJson, equalObjects, isObject, type JsonObject } from "#machinery/object.ts";
+import { cloneJson, isObject, type JsonObject } from "#machinery/object.ts";
 import { jsonPatch, PatchError } from "#machinery/patch.ts";
 import { internalError, type Status, StatusError } from "#machinery/status-error.ts";
 import type { Reader } from "../reader.ts";
-import type { AdmissionPlugin, AdmissionRequest, AdmissionWorld } from "./admission.ts";
+import {
+  type AdmissionPlugin,
+  type AdmissionRequest,
+  type AdmissionWorld,
+  replaceObject,
+} from "./admission.ts";
 import { hookConditionsHold } from "./expressions.ts";
 import { matchesRule, matchesSelectors } from "./matching.ts";
 
@@ -28,14 +33,20 @@ const isMeant = (hook: Webhook, request: AdmissionRequest, reader: Reader): bool
   (hook.rules ?? []).some((rule) => matchesRule(rule, request)) &&
   matchesSelectors(hook, request, reader);
 
-/** The webhooks of all configurations of a kind that this write concerns, in the order of the configurations' names. */
-function hooksFor(plural: string, request: AdmissionRequest, reader: Reader): Webhook[] {
-  const hooks: Webhook[] = [];
-  for (const object of reader.list({ group, plural })) {
+interface NamedHook {
+  readonly key: string;
+  readonly hook: Webhook;
+}
+
+/** The webhooks of all configurations of a kind, in the order of the configurations' names. */
+function* allHooks(plural: string, reader: Reader): Generator<NamedHook> {
+  // What comes or goes while webhooks are asked does not concern this write.
+  const objects = [...reader.list({ group, plural })];
+  for (const object of objects) {
     const { webhooks } = object as MutatingWebhookConfiguration & ValidatingWebhookConfiguration;
-    for (const hook of webhooks ?? []) if (isMeant(hook, request, reader)) hooks.push(hook);
+    for (const hook of webhooks ?? [])
+      yield { key: `${object.metadata.name ?? ""}/${hook.name}`, hook };
   }
-  return hooks;
 }
 
 const optionsKinds = { CREATE: "CreateOptions", UPDATE: "UpdateOptions", DELETE: "DeleteOptions" };
@@ -144,22 +155,17 @@ async function answerOf(
 /** Brings the patched object into the request's. */
 function patchObject(hook: Webhook, request: AdmissionRequest, response: JsonObject): boolean {
   const { patch, patchType } = response;
-  const { object, revise } = request;
+  const { object, changes } = request;
   if (typeof patch !== "string" || patch === "" || object === undefined) return false;
   const bad = (why: string): StatusError =>
     internalError(`webhook ${JSON.stringify(hook.name)} attempted an invalid change: ${why}`);
-  if (revise === undefined) throw bad(`${request.kind} can not be changed`);
+  if (changes === undefined) throw bad(`${request.kind} can not be changed`);
   if (patchType !== "JSONPatch") throw bad(`unsupported patch type ${JSON.stringify(patchType)}`);
   const decoded = decodeBase64(patch);
   if ("problem" in decoded) throw bad(decoded.problem);
   try {
     const changed = jsonPatch(cloneJson(object), parseJson(decoded.bytes));
-    const next = revise(changed);
-    if (equalObjects(next, object)) return false;
-    const target = object as unknown as JsonObject;
-    for (const key of Object.keys(target)) delete target[key];
-    Object.assign(target, next);
-    return true;
+    return replaceObject(request, changes.revise(changed));
   } catch (error) {
     if (error instanceof PatchError || error instanceof DecodeError) throw bad(error.message);
     throw error;
@@ -169,20 +175,18 @@ function patchObject(hook: Webhook, request: AdmissionRequest, response: JsonObj
 export const mutatingWebhooks: AdmissionPlugin = {
   name: "MutatingAdmissionWebhook",
   handles: (request) => !isExempt(request),
-  async admit(request, world) {
-    const hooks = hooksFor("mutatingwebhookconfigurations", request, world.reader);
-    /** Who asked to be asked again if others change the object behind them. */
-    const again = new Set<Webhook>();
-    for (const hook of hooks) {
+  async admit(request, world, rounds) {
+    const asked = rounds.of("MutatingAdmissionWebhook");
+    asked.begin(request.object);
+    // Whether a webhook is meant may hang on what those before it changed.
+    for (const { key, hook } of allHooks("mutatingwebhookconfigurations", world.reader)) {
+      if (!isMeant(hook, request, world.reader) || !asked.isDue(key)) continue;
       const response = await answerOf(hook, request, world);
-      const changed = response !== undefined && patchObject(hook, request, response);
-      if (changed) for (const before of hooks.slice(0, hooks.indexOf(hook))) again.add(before);
+      if (response === undefined) continue;
+      const changed = patchObject(hook, request, response);
+      asked.done(key, changed, hook.reinvocationPolicy === "IfNeeded");
     }
-    for (const hook of hooks) {
-      if (hook.reinvocationPolicy !== "IfNeeded" || !again.has(hook)) continue;
-      const response = await answerOf(hook, request, world);
-      if (response !== undefined) patchObject(hook, request, response);
-    }
+    asked.end(request.object);
   },
 };
 
@@ -190,7 +194,10 @@ export const validatingWebhooks: AdmissionPlugin = {
   name: "ValidatingAdmissionWebhook",
   handles: (request) => !isExempt(request),
   async validate(request, world) {
-    const hooks = hooksFor("validatingwebhookconfigurations", request, world.reader);
+    const { reader } = world;
+    const hooks = [...allHooks("validatingwebhookconfigurations", reader)]
+      .map(({ hook }) => hook)
+      .filter((hook) => isMeant(hook, request, reader));
     await Promise.all(hooks.map((hook) => answerOf(hook, request, world)));
   },
 };
