@@ -2,7 +2,7 @@
  * What may differ between two servers that mean the same is masked: uids, times, revisions, allocated addresses and ports, random
  * names. And the difference between two answers, in a form short enough to be kept.
  */
-import { columnsSayNothing, ownPrefix, worded } from "./differences.ts";
+import { columnsSayNothing, ownNames, worded } from "./differences.ts";
 
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
@@ -58,7 +58,7 @@ function isOurs(item: Json): boolean {
   const { metadata, object } = item;
   if (object !== undefined) return isOurs(object);
   const name = metadata !== undefined && isObject(metadata) ? metadata["name"] : undefined;
-  return typeof name === "string" && name.startsWith(ownPrefix);
+  return typeof name === "string" && ownNames.test(name);
 }
 
 /** What a table shows of ages and of the service network. */

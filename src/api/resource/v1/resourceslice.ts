@@ -130,6 +130,8 @@ export const ResourceSlice = defineResource<ResourceSlice>({
   group: "resource.k8s.io",
   version: "v1",
   plural: "resourceslices",
+  unknownFieldSelector: (field) =>
+    `field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: ${field}`,
   selectableFields: {
     "spec.nodeName": ({ spec }) => spec.nodeName ?? "",
     "spec.driver": ({ spec }) => spec.driver,
