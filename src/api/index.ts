@@ -13,6 +13,8 @@ import { DaemonSet } from "./apps/v1/daemonset.ts";
 import { Deployment } from "./apps/v1/deployment.ts";
 import { ReplicaSet } from "./apps/v1/replicaset.ts";
 import { StatefulSet } from "./apps/v1/statefulset.ts";
+import { HorizontalPodAutoscaler as HorizontalPodAutoscalerV1 } from "./autoscaling/v1/horizontalpodautoscaler.ts";
+import { HorizontalPodAutoscaler } from "./autoscaling/v2/horizontalpodautoscaler.ts";
 import { CronJob } from "./batch/v1/cronjob.ts";
 import { Job } from "./batch/v1/job.ts";
 import { CertificateSigningRequest } from "./certificates/v1/certificatesigningrequest.ts";
@@ -87,6 +89,8 @@ export const builtInResources: readonly Resource[] = [
   Deployment,
   ReplicaSet,
   StatefulSet,
+  HorizontalPodAutoscaler,
+  HorizontalPodAutoscalerV1,
   CronJob,
   Job,
   EventsEvent,

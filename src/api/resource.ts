@@ -4,7 +4,7 @@
  * selectable fields and the strategy. The registry does what is law for every kind (see Strategy).
  */
 import type { FieldError } from "#machinery/field-error.ts";
-import type { ApiObject } from "#machinery/meta.ts";
+import type { ApiObject, ObjectMeta } from "#machinery/meta.ts";
 import type { ObjectSchema } from "#machinery/schema.ts";
 import { kindSchema, type ResourceFacts, resourceFactsOf } from "./facts.ts";
 import type { User } from "./request.ts";
@@ -132,6 +132,8 @@ export interface Resource<T extends ApiObject = ApiObject> extends Kind<T> {
   /** Rows of a list stand in this order; without one in the list's. */
   readonly tableOrder?: (a: T, b: T) => number;
   readonly rowConditions?: (object: T) => readonly RowCondition[];
+  /** The metadata that rows of a table carry, where that is not the object's own. */
+  readonly rowMetadata?: (object: T) => ObjectMeta;
   /** The kind is on its way out: told as a warning with every answer. */
   readonly deprecation?: string;
   /** Where replicas stand, if not in spec.replicas and status.replicas. */
@@ -150,6 +152,7 @@ export interface ResourceDefinition<T extends ApiObject> {
   readonly printerColumns?: readonly PrinterColumn<T>[];
   readonly tableOrder?: (a: T, b: T) => number;
   readonly rowConditions?: (object: T) => readonly RowCondition[];
+  readonly rowMetadata?: (object: T) => ObjectMeta;
   readonly deprecation?: string;
   readonly strategy?: Strategy<T>;
   /** Where upstream's differs from /registry/<plural>. */
@@ -188,6 +191,7 @@ export function defineResource<T extends ApiObject>(
       : { unknownFieldSelector: definition.unknownFieldSelector }),
     ...(definition.tableOrder === undefined ? {} : { tableOrder: definition.tableOrder }),
     ...(definition.rowConditions === undefined ? {} : { rowConditions: definition.rowConditions }),
+    ...(definition.rowMetadata === undefined ? {} : { rowMetadata: definition.rowMetadata }),
     ...(definition.deprecation === undefined ? {} : { deprecation: definition.deprecation }),
     strategy: definition.strategy ?? {},
     storagePrefix: definition.storagePrefix ?? `/registry/${plural}`,

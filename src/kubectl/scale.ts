@@ -1,4 +1,5 @@
 /** `kubectl scale` and `kubectl autoscale`. */
+import { parseQuantity } from "#machinery/quantity.ts";
 import { isStatus } from "#machinery/status-error.ts";
 import { changeFlags, findObjects } from "./changing.ts";
 import { type Invocation, type KubectlCommand } from "./command.ts";
@@ -123,11 +124,14 @@ export const autoscaleCommand: KubectlCommand = {
   flags: [
     ...createFlags,
     ...fileFlags("identifying the resource to autoscale"),
-    text("cpu", "Target CPU: a percentage of requests (70%), or an amount (500m)"),
+    text("cpu", "Target CPU: a percentage of requests (70%), or an amount (500m; 500 is the same)"),
     integer("cpu-percent", "The target average CPU utilization, in percent of requests", {
       default: "-1",
     }),
-    text("memory", "Target memory: a percentage of requests, or an amount"),
+    text(
+      "memory",
+      "Target memory: a percentage of requests, or an amount (200Mi; 200 is the same)",
+    ),
     integer("max", "The upper limit for the number of pods. Required", { default: "-1" }),
     integer("min", "The lower limit for the number of pods", { default: "-1" }),
     text("name", "The name for the newly created object"),
@@ -137,15 +141,23 @@ export const autoscaleCommand: KubectlCommand = {
   run: autoscale,
 };
 
+/** What a number without a unit counts. */
+const usualUnits: Readonly<Record<string, string>> = { cpu: "m", memory: "Mi" };
+
 /** A percentage is a utilization, anything else an average amount. */
 function target(name: string, value: string): object {
-  const percent = /^(\d+)%$/.exec(value);
-  const bare = /^\d+$/.test(value) && name === "cpu";
-  const goal =
-    percent !== null || bare
-      ? { type: "Utilization", averageUtilization: Number(percent?.[1] ?? value) }
-      : { type: "AverageValue", averageValue: value };
-  return { type: "Resource", resource: { name, target: goal } };
+  const resource = (goal: object) => ({ type: "Resource", resource: { name, target: goal } });
+  const text = value.trim();
+  if (text === "") throw new CommandError("empty input");
+  if (text.endsWith("%")) {
+    const percent = text.slice(0, -1);
+    if (!/^\+?\d+$/.test(percent)) throw new CommandError(`invalid percentage value: ${percent}`);
+    return resource({ type: "Utilization", averageUtilization: Number(percent) });
+  }
+  const isBare = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text);
+  const parsed = parseQuantity(isBare ? `${Number(text)}${usualUnits[name] ?? ""}` : text);
+  if ("problem" in parsed) throw new CommandError(`invalid resource ${name} value: ${text}`);
+  return resource({ type: "AverageValue", averageValue: parsed.quantity.text });
 }
 
 async function autoscale(given: Invocation): Promise<void> {
@@ -155,14 +167,26 @@ async function autoscale(given: Invocation): Promise<void> {
     flags.integer("min"),
     flags.integer("cpu-percent"),
   ];
+  if (flags.given("cpu-percent")) {
+    const instead =
+      "Use --cpu with percentage or resource quantity format (e.g., '70%' for utilization or '500m' for milliCPU).";
+    session.error(`Flag --cpu-percent has been deprecated, ${instead}\n`);
+  }
+  if (!flags.given("max")) throw new CommandError('required flag(s) "max" not set');
   if (most < 1)
     throw new CommandError(`--max=MAXPODS is required and must be at least 1, max: ${most}`);
   if (most < least)
     throw new CommandError(
       `--max=MAXPODS must be larger or equal to --min=MINPODS, max: ${most}, min: ${least}`,
     );
-  if (flags.given("cpu-percent") && flags.given("cpu"))
+  const [cpu, memory] = [flags.text("cpu"), flags.text("memory")];
+  if (percent > 0 && cpu !== "")
     throw new CommandError("--cpu-percent and --cpu are mutually exclusive");
+  const metrics = [
+    ...(percent > 0 ? [target("cpu", `${percent}%`)] : []),
+    ...(cpu === "" ? [] : [target("cpu", cpu)]),
+    ...(memory === "" ? [] : [target("memory", memory)]),
+  ];
   const { found, errors } = await findObjects(given, args);
   throwAll(errors);
   const rest = await session.rest();
@@ -175,15 +199,7 @@ async function autoscale(given: Invocation): Promise<void> {
         `cannot autoscale a ${resource.kind}: the server could not find the requested resource (${fullName(resource)}/scale)`,
       );
     }
-    const metrics = [
-      ...(percent >= 0
-        ? [target("cpu", `${percent}%`)]
-        : flags.text("cpu") === ""
-          ? []
-          : [target("cpu", flags.text("cpu"))]),
-      ...(flags.text("memory") === "" ? [] : [target("memory", flags.text("memory"))]),
-    ];
-    await createObject(given, {
+    const autoscaler = {
       apiVersion: "autoscaling/v2",
       kind: "HorizontalPodAutoscaler",
       metadata: { name: flags.text("name") || name },
@@ -193,7 +209,17 @@ async function autoscale(given: Invocation): Promise<void> {
         maxReplicas: most,
         ...(metrics.length === 0 ? {} : { metrics }),
       },
-    });
+    };
+    try {
+      await createObject(given, autoscaler, (error) => error, "autoscaled");
+    } catch (error) {
+      // Upstream: version 1 is tried then, if it can say the same; it is refused for the same reason.
+      if (cpu !== "" && memory === "" && (percent >= 0 || cpu.trim().endsWith("%"))) throw error;
+      const why = cpu === "" ? "empty input" : "%!w(<nil>)";
+      const before =
+        "failed to create autoscaling/v2 HPA and the configuration is incompatible with";
+      throw new CommandError(`${before} autoscaling/v1: ${why}`);
+    }
   }
   if (found.length === 0) throw new CommandError("no objects passed to autoscale");
 }

@@ -260,3 +260,20 @@ class Parser {
     this.#duplicates.push(path);
   }
 }
+
+const escapes: Readonly<Record<string, string>> = {
+  "<": "\\u003c",
+  ">": "\\u003e",
+  "&": "\\u0026",
+  "\u2028": "\\u2028",
+  "\u2029": "\\u2029",
+};
+/** JSON as Go prints it: safe to stand in HTML. */
+export function goJson(value: unknown): string {
+  // Names and the like, which is nearly all there is, need no escapes.
+  if (typeof value === "string" && /^[\w ./:-]*$/.test(value)) return `"${value}"`;
+  const text = JSON.stringify(value);
+  return /[<>&\u2028\u2029]/.test(text)
+    ? text.replace(/[<>&\u2028\u2029]/g, (char) => escapes[char] ?? char)
+    : text;
+}

@@ -86,6 +86,37 @@ apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata: { name: any }
 spec: { maxUnavailable: 1 }
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: { name: nobody, labels: { a: b } }
+spec:
+  minReplicas: 2
+  maxReplicas: 10
+  scaleTargetRef: { apiVersion: apps/v1, kind: Deployment, name: nobody }
+  metrics:
+    - { type: Resource, resource: { name: cpu, target: { type: Utilization, averageUtilization: 60 } } }
+    - { type: Resource, resource: { name: memory, target: { type: AverageValue, averageValue: 1Gi } } }
+    - type: ContainerResource
+      containerResource: { name: cpu, container: web, target: { type: Utilization, averageUtilization: 70 } }
+    - type: ContainerResource
+      containerResource: { name: memory, container: web, target: { type: AverageValue, averageValue: 70M } }
+    - { type: Pods, pods: { metric: { name: hits }, target: { type: AverageValue, averageValue: 1k } } }
+    - type: Object
+      object:
+        metric: { name: rate }
+        describedObject: { apiVersion: networking.k8s.io/v1, kind: Ingress, name: main }
+        target: { type: Value, value: 10k }
+    - type: Object
+      object:
+        metric: { name: rate }
+        describedObject: { apiVersion: v1, kind: Service, name: main }
+        target: { type: AverageValue, averageValue: 500m }
+    - { type: External, external: { metric: { name: queue }, target: { type: AverageValue, averageValue: 30 } } }
+    - { type: External, external: { metric: { name: queue }, target: { type: Value, value: 30 } } }
+  behavior:
+    scaleUp: { stabilizationWindowSeconds: 30 }
+    scaleDown: { selectPolicy: Min, policies: [{ type: Pods, value: 1, periodSeconds: 60 }] }
 `;
 
 /** Of no namespace: both look at the same. */
@@ -188,6 +219,11 @@ const reading: readonly string[] = [
   "describe netpol some",
   "describe pdb web",
   "describe pdb any",
+  "get hpa nobody",
+  "get hpa nobody -o wide",
+  "get hpa nobody -o yaml",
+  "get horizontalpodautoscalers.v1.autoscaling nobody -o yaml",
+  "describe hpa nobody",
   "describe sc",
   "describe volumeattributesclass gold",
   "describe csinode node-x",
@@ -332,6 +368,19 @@ const writing: readonly Step[] = [
   step("scale deploy/roll --replicas=2 --current-replicas=7"),
   step("scale deploy roll"),
   step("scale deploy nope --replicas=1"),
+  step("autoscale deploy roll --min=2 --max=5 --cpu=70% --memory=1Gi --dry-run=client -o yaml"),
+  step("autoscale deploy roll --max=5 --cpu=500 --memory=200 --dry-run=client -o yaml"),
+  step("autoscale deploy web --max=5 --cpu-percent=80"),
+  step("autoscale deploy web --max=5 --cpu=80%"),
+  step("autoscale deploy web --max=5"),
+  step("autoscale deploy roll --max=1 --min=2"),
+  step("autoscale deploy roll --max=3 --cpu=a"),
+  step("autoscale deploy roll --max=3 --cpu=-1%"),
+  step("autoscale deploy roll"),
+  step("autoscale cm applied --max=3"),
+  step("autoscale deploy nope --max=3"),
+  step("get hpa web -o yaml"),
+  step("delete hpa web"),
   step("expose deploy roll --port=80 --target-port=8080"),
   step("expose deploy roll --port=80 --name=two --type=NodePort --dry-run=client -o yaml"),
   step("expose cm applied --port=1"),

@@ -52,6 +52,7 @@ describeWith(["root", "containerd", "runc", "cni", "nft", "openssl"], "the whole
     for (const workload of ["deployment/api", "deployment/worker", "deployment/web"])
       await cluster.ok("rollout", "status", workload, "--timeout=120s");
     await cluster.ok("rollout", "status", "statefulset/ledger", "--timeout=120s");
+    await cluster.ok("wait", "hpa/web", "--for=condition=ScalingActive", "--timeout=120s");
     expect(await cluster.ok("get", "pvc")).toMatch(/data-ledger-0\s+Bound[^\n]*\n[^\n]*-1\s+Bound/);
     const nodes = await textOf("get pods -l app=web", "{.items[*].spec.nodeName}");
     expect(new Set(nodes.split(" ")).size).toBe(3);

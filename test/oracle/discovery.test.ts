@@ -10,11 +10,7 @@ import { builtInResources } from "#api/index.ts";
 import { reviewFacts } from "#control-plane/apiserver/reviews.ts";
 import { bindingFacts, offeredFacts } from "#control-plane/apiserver/routes.ts";
 
-const later = "not built yet";
-const notServed: Readonly<Record<string, string>> = {
-  "autoscaling/v1/horizontalpodautoscalers": later,
-  "autoscaling/v2/horizontalpodautoscalers": later,
-};
+const notServed: Readonly<Record<string, string>> = {};
 
 interface Discovered {
   readonly metadata: { readonly name?: string };

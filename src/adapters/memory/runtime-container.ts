@@ -125,10 +125,7 @@ export class SimulatedContainer {
   }
 
   cpuNanosTotal(): number {
-    if (this.#startedAtMs === undefined) return 0;
-    const until = this.#end?.atMs ?? this.#around.clock.now();
-    const cores = this.#process?.cores ?? 0;
-    return Math.max(0, Math.round((until - this.#startedAtMs) * 1e6 * cores));
+    return this.#process?.cpuNanosTotal() ?? 0;
   }
 
   describe(): Container {

@@ -48,14 +48,33 @@ export class SimulatedProcess {
   readonly #timers = new Set<() => void>();
   readonly #listeners: Listener[] = [];
   readonly #terminators: (() => void)[] = [];
+  readonly #enders: (() => void)[] = [];
   #over = false;
-  /** Cores in use while it runs, for its CPU time. */
-  cores = 0.001;
+  #cores = 0.001;
+  /** CPU time until the moment when its use last changed. */
+  #cpuNanosPast = 0;
+  #usesSinceMs: number;
 
   constructor(surroundings: Surroundings, command: readonly string[], hooks: ProcessHooks) {
     this.surroundings = surroundings;
     this.command = command;
     this.#hooks = hooks;
+    this.#usesSinceMs = surroundings.clock.now();
+  }
+
+  /** Cores in use from now on, until it says otherwise or ends. */
+  get cores(): number {
+    return this.#cores;
+  }
+  set cores(cores: number) {
+    this.#cpuNanosPast = this.cpuNanosTotal();
+    this.#usesSinceMs = this.surroundings.clock.now();
+    this.#cores = this.#over ? 0 : cores;
+  }
+  /** What it has used since it began. */
+  cpuNanosTotal(): number {
+    const usedMs = Math.max(0, this.surroundings.clock.now() - this.#usesSinceMs);
+    return this.#cpuNanosPast + Math.round(usedMs * 1e6 * this.#cores);
   }
 
   get over(): boolean {
@@ -83,11 +102,18 @@ export class SimulatedProcess {
 
   /** For the runtime: it is gone without a word. */
   stop(): void {
+    if (this.#over) return;
+    this.cores = 0;
     this.#over = true;
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
     this.input.end();
     for (const listener of this.#listeners.splice(0)) void listener.close(0);
+    for (const run of this.#enders.splice(0)) run();
+  }
+  /** Runs once it is gone, however it ended. */
+  onEnd(run: () => void): void {
+    this.#enders.push(run);
   }
 
   /** Runs after so many milliseconds unless the process has ended by then. */

@@ -11,6 +11,7 @@ import { seededRandom } from "./random.ts";
 import { SimulatedRuntime } from "./runtime.ts";
 import type { ProgramRule, SimulatedProcess } from "./runtime-process.ts";
 import { parseScript } from "./runtime-programs.ts";
+import { SharedLoad } from "./shared-load.ts";
 
 const textOf = (bytes: Bytes | undefined): string => new TextDecoder().decode(bytes);
 const bytesOf = (text: string): Bytes => new TextEncoder().encode(text);
@@ -350,4 +351,30 @@ test("what a pod has used stays used: the machine's CPU time never goes back", a
   expect((await here.host.usage()).cpuNanosTotal).toBe(before);
   await here.host.cgroup("/kubepods/pod-busy").remove();
   expect((await here.host.usage()).cpuNanosTotal).toBe(before);
+});
+
+test("work that comes is shared by those who run; time that was used stays used", async () => {
+  const load = new SharedLoad({ idleCores: 0, coresMax: 0.5 });
+  const here = await world([{ matches: ({ name }) => name === "main", program: load.program }]);
+  const one = await start(here, "one", {});
+  const two = await start(here, "two", {});
+  const used = async (): Promise<number[]> => {
+    const stats = await here.runtime.stats({});
+    return stats.map(({ cpuNanosTotal }) => cpuNanosTotal / 1e9);
+  };
+  const began = await used();
+  load.cores = 0.6;
+  await here.clock.advance(10_000);
+  const shared = await used();
+  expect(shared.map((seconds, at) => seconds - (began[at] ?? 0))).toEqual([3, 3]);
+  load.cores = 0;
+  await here.clock.advance(10_000);
+  expect(await used()).toEqual(shared);
+  load.cores = 2;
+  here.runtime.crash(two.id, 1);
+  await here.clock.advance(10_000);
+  // The one that is left does what it can.
+  expect(await used()).toEqual([(shared[0] ?? 0) + 5]);
+  expect((await here.host.usage()).cpuNanosTotal).toBeCloseTo(((shared[0] ?? 0) + 5 + 3) * 1e9);
+  await here.runtime.removeContainer(one.id);
 });

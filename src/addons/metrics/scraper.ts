@@ -37,7 +37,8 @@ export class Scraper {
   #cancel: () => void = () => {};
   #wake: () => void = () => {};
   #stopped = false;
-  readonly #gone = new AbortController();
+  /** The requests that are under way. */
+  readonly #asked = new Set<AbortController>();
 
   constructor(options: ScraperOptions) {
     this.#options = options;
@@ -58,7 +59,7 @@ export class Scraper {
     this.#stopped = true;
     this.#cancel();
     this.#wake();
-    this.#gone.abort();
+    for (const one of this.#asked) one.abort();
   }
 
   async #begin(): Promise<void> {
@@ -112,9 +113,8 @@ export class Scraper {
   async #read(node: Stored<Node>): Promise<Reading | undefined> {
     const { clock, scrape, log } = this.#options;
     const gone = new AbortController();
-    const giveUp = (): void => gone.abort();
-    const cancel = clock.after(scrapeMsMax, giveUp);
-    this.#gone.signal.addEventListener("abort", giveUp);
+    const cancel = clock.after(scrapeMsMax, () => gone.abort());
+    this.#asked.add(gone);
     try {
       return readExposition(await scrape(node, gone.signal));
     } catch (error) {
@@ -123,7 +123,7 @@ export class Scraper {
       return undefined;
     } finally {
       cancel();
-      this.#gone.signal.removeEventListener("abort", giveUp);
+      this.#asked.delete(gone);
     }
   }
 }

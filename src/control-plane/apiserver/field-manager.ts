@@ -14,7 +14,7 @@ import type { WriteOptions } from "./body.ts";
 import { applyDefaults } from "./object-codec.ts";
 import type { Patch } from "./patch.ts";
 import type { ServedResource } from "./served-resource.ts";
-import type { VersionLink } from "./version-links.ts";
+import { type VersionLink, versionLinks } from "./version-links.ts";
 import { windowOf } from "./windows.ts";
 
 const notSpec: ReadonlySet<string> = new Set(["apiVersion", "kind", "metadata", "status"]);
@@ -62,13 +62,24 @@ function otherVersion(served: ManagerWrite["served"], apiVersion: string) {
     };
   }
   const parsed = parseApiVersion(apiVersion);
-  if (link === undefined || parsed === undefined) return undefined;
-  const schema = kindSchema(parsed.group, parsed.version, resource.kind);
-  if (schema === undefined || apiVersion !== apiVersionOf(link.stored)) return undefined;
+  const schema =
+    parsed === undefined ? undefined : kindSchema(parsed.group, parsed.version, resource.kind);
+  if (schema === undefined) return undefined;
   const turn = (convert: (object: ApiObject) => ApiObject) => (object: JsonObject) =>
     convert(object as unknown as ApiObject) as unknown as JsonObject;
-  return { schema, fromRequest: turn(link.toStored), toRequest: turn(link.fromStored) };
+  if (link !== undefined && apiVersion === apiVersionOf(link.stored)) {
+    return { schema, fromRequest: turn(link.toStored), toRequest: turn(link.fromStored) };
+  }
+  // The request speaks in the stored version, the entry in one that is linked to it.
+  const linked = versionLinks.find(
+    (one) => apiVersion === apiVersionOf(one.served) && isSameKind(one.stored, resource),
+  );
+  if (linked === undefined) return undefined;
+  return { schema, fromRequest: turn(linked.fromStored), toRequest: turn(linked.toStored) };
 }
+
+const isSameKind = (a: VersionLink["stored"], b: VersionLink["stored"]): boolean =>
+  a.group === b.group && a.version === b.version && a.plural === b.plural;
 
 function contextOf(write: ManagerWrite): WriteContext {
   const { served, manager, subresource, now } = write;
@@ -138,9 +149,10 @@ export function applyManager(
     object.kind = resource.kind;
     object.apiVersion = served.apiVersion;
     applyDefaults(resource, object);
-    if (applied.managedFields === undefined) delete object.metadata.managedFields;
-    else object.metadata.managedFields = applied.managedFields;
-    return object;
+    const heard = served.heard(object);
+    if (applied.managedFields === undefined) delete heard.metadata.managedFields;
+    else heard.metadata.managedFields = applied.managedFields;
+    return heard;
   } catch (error) {
     if (error instanceof DecodeError) throw badRequest(`error decoding patch: ${error.message}`);
     throw error;

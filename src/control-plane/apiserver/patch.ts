@@ -143,7 +143,7 @@ export function applyPatchTo(
 ): Patched {
   const made = patchValue(patch, expectedOf(served.resource), old, validation, warnings);
   applyDefaults(served.resource, made.object);
-  return made;
+  return { ...made, object: served.heard(made.object) };
 }
 
 function checkUnchangedKind(object: ApiObject, target: PatchedKind): void {

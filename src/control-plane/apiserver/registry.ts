@@ -159,15 +159,22 @@ export class Registry {
       if (scope.dryRun) {
         if ((await this.current(scope.namespace, name)) !== undefined)
           throw this.#exists(scope, name);
-        return { wouldBe: this.#show(scope, canonical(resource, object)) };
+        return { wouldBe: this.#show(scope, this.#storedForm(scope, object)) };
       }
-      const result = await this.#put(key, canonical(resource, object), 0);
+      const result = await this.#put(key, this.#storedForm(scope, object), 0);
       if ("conflict" in result) throw this.#exists(scope, name, generateBase, result.current);
       done = true;
       return { stored: result };
     } finally {
       finish?.(done);
     }
+  }
+
+  /** What another version said is judged as it came; with the store's version's defaults it is kept. */
+  #storedForm(scope: WriteScope, object: ApiObject): ApiObject {
+    const form = canonical(this.resource, object);
+    if (scope.link !== undefined) applyDefaults(this.resource, form);
+    return form;
   }
 
   #prepareForCreate(scope: WriteScope, object: ApiObject): void {
@@ -397,7 +404,7 @@ export class Registry {
       if (scope.subresource === "status")
         scope.warnings.push(...(resource.strategy.statusWarnings?.(object) ?? []));
       await this.#validate(scope, "UPDATE", made, seen);
-      const next = canonical(resource, object);
+      const next = this.#storedForm(scope, object);
       next.metadata.resourceVersion = String(old.revision);
       if (scope.dryRun) return { wouldBe: this.#show(scope, next) };
       if (ends(resource, next, before)) {

@@ -158,13 +158,14 @@ function readObject(
   now: number,
 ): { readonly object: ApiObject; readonly reset: boolean } {
   const { resource } = served;
-  const { object, value } = readBodyAndValue(
+  const { object: said, value } = readBodyAndValue(
     context.request,
     expectedOf(resource),
     options.fieldValidation,
     context.warnings,
   );
-  applyDefaults(resource, object, now);
+  applyDefaults(resource, said, now);
+  const object = served.heard(said);
   ensureNamespace(object.metadata, namespace);
   return { object, reset: resetsManagers(value) };
 }

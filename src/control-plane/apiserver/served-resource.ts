@@ -46,6 +46,12 @@ export class ServedResource {
     return group === "" ? version : `${group}/${version}`;
   }
 
+  /** What a request says, decoded and with its version's defaults, as it is worked on. */
+  heard(object: ApiObject): ApiObject {
+    const { link } = this;
+    return link?.retells === true ? link.fromStored(link.toStored(object)) : object;
+  }
+
   /** Frozen. */
   objectOf(stored: StoredObject): ApiObject {
     const { link } = this;

@@ -38,9 +38,11 @@ export const columnDefinitions = (resource: Resource): object[] =>
       priority: column.priority ?? 0,
     }));
 
-export function partialMetadata(object: ApiObject, version: string): object {
-  const apiVersion = `meta.k8s.io/${version}`;
-  return { kind: "PartialObjectMetadata", apiVersion, metadata: object.metadata };
+export function partialMetadata(
+  { metadata }: Pick<ApiObject, "metadata">,
+  version: string,
+): object {
+  return { kind: "PartialObjectMetadata", apiVersion: `meta.k8s.io/${version}`, metadata };
 }
 
 function rowOf(
@@ -56,13 +58,19 @@ function rowOf(
   return {
     cells,
     ...(conditions.length === 0 ? {} : { conditions }),
-    object: shownWith(object, options),
+    object: shownWith(resource, object, options),
   };
 }
 
-function shownWith(object: ApiObject, { includeObject, version }: TableOptions): object | null {
+function shownWith(
+  { rowMetadata }: Resource,
+  object: ApiObject,
+  { includeObject, version }: TableOptions,
+): object | null {
   if (includeObject === "None") return null;
-  return includeObject === "Object" ? object : partialMetadata(object, version);
+  if (includeObject === "Object") return object;
+  const metadata = rowMetadata?.(object) ?? object.metadata;
+  return partialMetadata({ metadata }, version);
 }
 
 const ordered = ({ tableOrder }: Resource, objects: readonly ApiObject[]): readonly ApiObject[] =>

@@ -2,6 +2,7 @@
  * Version links: kinds that are served in several versions but kept once. A link names the served version, the one in which the
  * store keeps it, and how to turn one into the other and back without loss.
  */
+import { toVersionOne, toVersionTwo } from "#api/autoscaling/v1/conversion.ts";
 import type { Event } from "#api/generated/core/v1.ts";
 import type { Event as NewEvent } from "#api/generated/events/v1.ts";
 import type { ApiObject } from "#machinery/meta.ts";
@@ -16,6 +17,8 @@ export interface VersionLink {
   readonly stored: KindVersion;
   readonly toStored: (object: ApiObject) => ApiObject;
   readonly fromStored: (object: ApiObject) => ApiObject;
+  /** What a request says is heard as the stored version tells it back, with what that adds and leaves out. */
+  readonly retells?: true;
 }
 
 /** Fields that stand in both versions under another name: [core/v1, events.k8s.io/v1]. */
@@ -52,4 +55,12 @@ const events: VersionLink = {
   fromStored: (object) => renamed(object, "events.k8s.io/v1", eventNames),
 };
 
-export const versionLinks: readonly VersionLink[] = [events];
+const autoscalers: VersionLink = {
+  served: { group: "autoscaling", version: "v1", plural: "horizontalpodautoscalers" },
+  stored: { group: "autoscaling", version: "v2", plural: "horizontalpodautoscalers" },
+  toStored: toVersionTwo,
+  fromStored: toVersionOne,
+  retells: true,
+};
+
+export const versionLinks: readonly VersionLink[] = [events, autoscalers];

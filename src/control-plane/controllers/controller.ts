@@ -53,6 +53,14 @@ export interface ControllerSettings {
   readonly rootCa?: string;
   /** Issues the certificates of the built-in signers; undefined: someone else does. */
   readonly signer?: CertificateSigner;
+  /** How often an autoscaler's metrics are looked at. */
+  readonly autoscalerSyncPeriodMs: number;
+  /** How long a workload keeps what was recommended lately, where its autoscaler does not say. */
+  readonly autoscalerStabilizationMs: number;
+  /** A usage that is so near to its target changes nothing. */
+  readonly autoscalerTolerance: number;
+  readonly autoscalerCpuInitializationMs: number;
+  readonly autoscalerInitialReadinessDelayMs: number;
 }
 export const defaultSettings: ControllerSettings = {
   nodeCidrMaskSize: 24,
@@ -60,6 +68,11 @@ export const defaultSettings: ControllerSettings = {
   nodeMonitorGraceMs: 50_000,
   nodeStartupGraceMs: 60_000,
   terminatedPodsMax: 12_500,
+  autoscalerSyncPeriodMs: 15_000,
+  autoscalerStabilizationMs: 300_000,
+  autoscalerTolerance: 0.1,
+  autoscalerCpuInitializationMs: 300_000,
+  autoscalerInitialReadinessDelayMs: 30_000,
 };
 
 export interface Running {
@@ -161,6 +174,8 @@ export interface ControllerDefinition<T extends ApiObject> {
   /** Who its events are from, where upstream's is not the account's name. */
   readonly eventSource?: string;
   readonly reconciles: Kind<T>;
+  /** Whether an update of an object that it reconciles matters; default: always. */
+  readonly changed?: (object: Stored<T>, old: Stored<T>) => boolean;
   /** Kinds whose objects name one of ours as their controller: their events concern that owner. */
   readonly owns?: readonly Kind[];
   /**

@@ -2,9 +2,12 @@
  * What the API server serves, asked of it: for controllers that work on kinds they do not know.
  * Reads discovery only.
  */
+import type { ApiResponse } from "#api/request.ts";
 import type { Kind } from "#api/resource.ts";
 import type { Client } from "#client/client.ts";
-import { StatusError } from "#machinery/status-error.ts";
+import { JsonSyntaxError, parseJson } from "#machinery/json.ts";
+import { isObject } from "#machinery/object.ts";
+import { type Status, StatusError } from "#machinery/status-error.ts";
 
 interface ResourceLine {
   readonly name: string;
@@ -24,21 +27,88 @@ export interface Discovery {
 }
 
 /** The object at a path. */
-export async function ask<T>(client: Client, path: string): Promise<T> {
+export const ask = <T>(client: Client, path: string): Promise<T> => readPath<T>(client, path, []);
+
+/** What a request was about, for what is told of its refusal: "pods.metrics.k8s.io". */
+export interface Asked {
+  readonly resource: string;
+  readonly name?: string;
+}
+
+/** An answer that is longer is none that a controller asks for. */
+const answerBytesMax = 64 * 1024 * 1024;
+
+async function textOf({ content }: ApiResponse): Promise<string> {
+  if (content.type === "bytes") return new TextDecoder().decode(content.bytes);
+  if (content.type !== "stream") return "";
+  const decoder = new TextDecoder();
+  const parts: string[] = [];
+  let size = 0;
+  for (;;) {
+    const batch = await content.bytes.next();
+    if (batch === undefined) return parts.join("") + decoder.decode();
+    for (const chunk of batch) {
+      size += chunk.length;
+      parts.push(decoder.decode(chunk, { stream: true }));
+    }
+    if (size > answerBytesMax) {
+      content.bytes.stop();
+      throw new StatusError(500, "", `the answer is longer than ${answerBytesMax} bytes`);
+    }
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch (error) {
+    if (error instanceof JsonSyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** The object that any path answers with, also one that somebody behind the API server serves. */
+export async function readPath<T>(
+  client: Client,
+  path: string,
+  query: readonly (readonly [string, string])[],
+  asked?: Asked,
+): Promise<T> {
   const response = await client.handler({
     method: "GET",
     path,
-    query: [],
+    query,
     headers: { accept: "application/json", "user-agent": "kube-controller-manager" },
     gone: new AbortController().signal,
     direct: true,
   });
-  const { content } = response;
-  if (response.status === 200 && content.type === "object") return content.object as T;
-  if (response.status === 200 && content.type === "bytes") {
-    return JSON.parse(new TextDecoder().decode(content.bytes)) as T;
+  const { content, status } = response;
+  const text = content.type === "object" ? "" : await textOf(response);
+  const object = content.type === "object" ? content.object : parsed(text);
+  if (status === 200 && isObject(object)) return object as T;
+  if (isObject(object) && object["kind"] === "Status") {
+    throw StatusError.from(object as unknown as Status);
   }
-  throw new StatusError(response.status, "", `GET ${path} was answered with ${response.status}`);
+  if (asked === undefined) {
+    throw new StatusError(status, "", `GET ${path} was answered with ${status}`);
+  }
+  const { resource, name } = asked;
+  const about = name === undefined ? resource : `${resource} ${name}`;
+  throw new StatusError(status, "", `${refusal(status, text)} (get ${about})`);
+}
+
+/** Upstream: what client-go makes of an answer that is no Status. */
+function refusal(status: number, text: string): string {
+  if (status === 404) return "the server could not find the requested resource";
+  if (status === 503) return "the server is currently unable to handle the request";
+  if (status === 504) {
+    return "the server was unable to return a response in the time allotted, but may still be processing the request";
+  }
+  if (status === 403) return text;
+  if (status >= 500) {
+    return `an error on the server (${JSON.stringify(text)}) has prevented the request from succeeding`;
+  }
+  return `the server responded with the status code ${status} but did not return more information`;
 }
 
 /** Kinds that have a name of their own (no subresources), of every version. */
@@ -95,4 +165,40 @@ export function oncePerResource(kinds: readonly DiscoveredKind[]): readonly Disc
     if (known === undefined || (kind.preferred && !known.preferred)) chosen.set(id, kind);
   }
   return [...chosen.values()];
+}
+
+/** The kinds of this name in a group, the preferred version first; a group that nobody serves has none. */
+export async function kindsNamed(
+  client: Client,
+  group: string,
+  kind: string,
+): Promise<readonly Kind[]> {
+  interface Versions {
+    readonly versions: readonly { readonly version: string }[];
+    readonly preferredVersion?: { readonly version: string };
+  }
+  let versions: readonly string[] = ["v1"];
+  if (group !== "") {
+    try {
+      const found = await ask<Versions>(client, `/apis/${group}`);
+      const { preferredVersion } = found;
+      const all = [
+        ...(preferredVersion === undefined ? [] : [preferredVersion]),
+        ...found.versions,
+      ];
+      versions = [...new Set(all.map(({ version }) => version))];
+    } catch (error) {
+      if (error instanceof StatusError && error.code === 404) return [];
+      throw error;
+    }
+  }
+  const kinds: Kind[] = [];
+  for (const version of versions) {
+    const path = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
+    const { resources } = await ask<{ readonly resources: readonly ResourceLine[] }>(client, path);
+    const line = resources.find((one) => one.kind === kind && !one.name.includes("/"));
+    if (line === undefined) continue;
+    kinds.push({ group, version, kind, plural: line.name, namespaced: line.namespaced });
+  }
+  return kinds;
 }

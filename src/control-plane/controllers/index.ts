@@ -23,6 +23,7 @@ import { endpointSliceController } from "./endpointslice.ts";
 import { endpointSliceMirroringController } from "./endpointslice-mirroring.ts";
 import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
+import { horizontalPodAutoscalerController } from "./horizontal-pod-autoscaler.ts";
 import { ingressServiceController } from "./ingress-service.ts";
 import { ingressStatusController } from "./ingress-status.ts";
 import { jobController } from "./job.ts";
@@ -73,6 +74,7 @@ export const controllers: readonly Controller[] = [
   ttlAfterFinishedController,
   disruptionController,
   staleDisruptionController,
+  horizontalPodAutoscalerController,
   endpointSliceController,
   endpointSliceMirroringController,
   endpointsController,

@@ -66,6 +66,7 @@ class Loop<T extends ApiObject> implements Running {
 
   start(): this {
     const { reconciles, owns = [], watches = [], reads = [], indexes = [] } = this.#definition;
+    const { changed = () => true } = this.#definition;
     const own = this.#informer(reconciles, indexes);
     for (const kind of [...owns, ...watches.map((one) => one.kind), ...reads]) {
       this.#informer(kind, indexes);
@@ -73,7 +74,9 @@ class Loop<T extends ApiObject> implements Running {
     this.#ends.push(
       own.addHandlers({
         added: (object) => this.#queue.add(keyOf(object)),
-        updated: (object) => this.#queue.add(keyOf(object)),
+        updated: (object, old) => {
+          if (changed(object, old)) this.#queue.add(keyOf(object));
+        },
         deleted: (object) => this.#queue.add(keyOf(object)),
       }),
     );

@@ -1,4 +1,5 @@
 /** The list of descriptions, by "Kind" or "Kind.group"; what is not in it is described by its fields. */
+import { describeHorizontalPodAutoscaler } from "./autoscalers.ts";
 import {
   describeCsiNode,
   describeIngressClass,
@@ -62,6 +63,7 @@ const kinds: Readonly<Record<string, Describe>> = {
   "ReplicaSet.apps": describeReplicaSet,
   "StatefulSet.apps": describeStatefulSet,
   "DaemonSet.apps": describeDaemonSet,
+  "HorizontalPodAutoscaler.autoscaling": describeHorizontalPodAutoscaler,
   "Job.batch": describeJob,
   "CronJob.batch": describeCronJob,
   "EndpointSlice.discovery.k8s.io": describeEndpointSlice,

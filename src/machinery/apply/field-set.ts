@@ -4,6 +4,7 @@
  * key ".". Sets are never changed once made, are shared freely, and the root stands for no path.
  * Facts from sigs.k8s.io/structured-merge-diff: fieldpath (set, element, serialize).
  */
+import { goJson } from "../json.ts";
 import { compareUtf8, isObject } from "../object.ts";
 
 export interface FieldSet {
@@ -212,22 +213,6 @@ export function fieldElement(name: string): string {
   return element;
 }
 
-const escapes: Readonly<Record<string, string>> = {
-  "<": "\\u003c",
-  ">": "\\u003e",
-  "&": "\\u0026",
-  "\u2028": "\\u2028",
-  "\u2029": "\\u2029",
-};
-/** JSON as Go prints it: safe to stand in HTML. */
-function goJson(value: unknown): string {
-  // Names and the like, which is nearly all there is, need no escapes.
-  if (typeof value === "string" && /^[\w ./:-]*$/.test(value)) return `"${value}"`;
-  const text = JSON.stringify(value);
-  return /[<>&\u2028\u2029]/.test(text)
-    ? text.replace(/[<>&\u2028\u2029]/g, (char) => escapes[char] ?? char)
-    : text;
-}
 /** The item with these key fields; the pairs are sorted by name. */
 export function keyElement(pairs: readonly (readonly [name: string, value: unknown])[]): string {
   let text = "k:{";
