@@ -1,4 +1,6 @@
 /** What nodes and pods use, on real containers under real load: `kubectl top`, the kubelet's endpoints, and who may see them. */
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TestCluster } from "./cluster.ts";
 import { describeWith } from "./requirements.ts";
@@ -30,6 +32,41 @@ spec:
       volumeMounts: [{ name: held, mountPath: /held }, { name: disk, mountPath: /disk }]
       readinessProbe: { exec: { command: [test, -s, /disk/data] }, periodSeconds: 1 }
     - { name: beside, image: "tools:1", command: [sleep, "9999"] }
+`;
+
+/** Each works as hard as it may while there is a file "load" in the folder. */
+const shop = (folder: string): string => `
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: shop }
+spec:
+  selector: { matchLabels: { app: shop } }
+  template:
+    metadata: { labels: { app: shop } }
+    spec:
+      terminationGracePeriodSeconds: 0
+      volumes: [{ name: flag, hostPath: { path: ${folder} } }]
+      containers:
+        - name: work
+          image: tools:1
+          command:
+            - sh
+            - -c
+            - "while :; do if [ -e /flag/load ]; then i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; else sleep 0.5; fi; done"
+          volumeMounts: [{ name: flag, mountPath: /flag }]
+          resources: { requests: { cpu: 50m }, limits: { cpu: 150m } }
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: { name: shop }
+spec:
+  scaleTargetRef: { apiVersion: apps/v1, kind: Deployment, name: shop }
+  minReplicas: 1
+  maxReplicas: 3
+  metrics:
+    - type: Resource
+      resource: { name: cpu, target: { type: Utilization, averageUtilization: 50 } }
+  behavior: { scaleDown: { stabilizationWindowSeconds: 0 } }
 `;
 
 interface Row {
@@ -148,4 +185,26 @@ describeWith(["root", "containerd", "runc", "cni", "nft", "busybox"], "metrics",
     );
     expect(await cluster.refused("top", "pods", "--as=bob")).toContain("forbidden");
   }, 60_000);
+
+  test("a Deployment grows with its load, and shrinks when it is over", async () => {
+    await cluster.ok("delete", "pod", "busy", "holder", "--wait=false");
+    const folder = join(cluster.folder, "flag");
+    const flag = join(folder, "load");
+    mkdirSync(folder);
+    await cluster.apply(shop(folder));
+    await cluster.until("hpa/shop", ".status.currentMetrics[0].resource.current", /averageUtil/);
+    expect(await cluster.ok("get", "deployment", "shop")).toMatch(/^shop +1\/1 /m);
+    writeFileSync(flag, "");
+    await cluster.until("deployment/shop", ".status.readyReplicas", /^3$/m);
+    const event = "cpu resource utilization (percentage of request) above target";
+    expect(await cluster.ok("describe", "hpa", "shop")).toContain(event);
+    // Its status tells what it found when it last looked.
+    await cluster.until("hpa/shop", ".status.currentReplicas", /^3$/m);
+    expect(await cluster.ok("get", "hpa", "shop")).toMatch(
+      /Deployment\/shop +cpu: \d+%\/50% +1 +3 +3/,
+    );
+    rmSync(flag);
+    await cluster.until("deployment/shop", ".spec.replicas", /^1$/m);
+    expect(await cluster.ok("describe", "hpa", "shop")).toContain("All metrics below target");
+  }, 300_000);
 });

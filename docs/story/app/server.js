@@ -1,6 +1,7 @@
 /**
  * The program of the story: a small web server that says who it is, and that can be asked to misbehave. Other commands make it a job
- * or a client: `node server.js work N` counts to N and ends, `node server.js ask URL` prints what URL answers.
+ * or a client: `node server.js work N` counts to N and ends, `node server.js ask URL` prints what URL answers, `node server.js visit URL`
+ * asks it again and again until it is stopped.
  */
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -99,5 +100,13 @@ if (command === "work") {
   } catch (error) {
     console.log(`no answer: ${error.cause?.code ?? error.name}`);
     process.exitCode = 1;
+  }
+} else if (command === "visit") {
+  process.on("SIGTERM", () => process.exit(0));
+  for (;;) {
+    // Each time by another way, if there are several. Nobody there yet: the next time.
+    const options = { headers: { connection: "close" }, signal: AbortSignal.timeout(10000) };
+    await fetch(argument, options).then((answer) => answer.text(), () => undefined);
+    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 } else serve();
