@@ -106,7 +106,10 @@ if (command === "work") {
   for (;;) {
     // Each time by another way, if there are several. Nobody there yet: the next time.
     const options = { headers: { connection: "close" }, signal: AbortSignal.timeout(10000) };
-    await fetch(argument, options).then((answer) => answer.text(), () => undefined);
+    await fetch(argument, options).then(
+      (answer) => answer.text(),
+      () => undefined,
+    );
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 } else serve();
