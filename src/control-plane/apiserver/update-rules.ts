@@ -31,7 +31,8 @@ export function objectRules(resource: Resource, retries: boolean): UpdateRules {
     prepare(object, old, context) {
       if (hasStatus(resource)) keepStatus(object, old);
       strategy.prepareForUpdate?.(object, old, context);
-      if (strategy.tracksGeneration === true && !sameBesidesStatus(object, old))
+      const isTyped = resource.schema.custom === undefined;
+      if (strategy.tracksGeneration === true && !sameBesidesStatus(object, old, isTyped))
         object.metadata.generation = (old.metadata.generation ?? 0) + 1;
     },
     validate: (object, old, context) =>
