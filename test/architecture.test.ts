@@ -13,6 +13,7 @@ const components = [
   "node/image",
   "addons/dns",
   "addons/ingress",
+  "addons/metrics",
   "addons/provisioner",
 ];
 const boxes = [...base, "control-plane/store", "control-plane/apiserver", ...components];

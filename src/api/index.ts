@@ -36,6 +36,8 @@ import { EndpointSlice } from "./discovery/v1/endpointslice.ts";
 import { Event as EventsEvent } from "./events/v1/event.ts";
 import { FlowSchema } from "./flowcontrol/v1/flowschema.ts";
 import { PriorityLevelConfiguration } from "./flowcontrol/v1/prioritylevelconfiguration.ts";
+import { NodeMetrics } from "./metrics/v1beta1/nodemetrics.ts";
+import { PodMetrics } from "./metrics/v1beta1/podmetrics.ts";
 import { Ingress } from "./networking/v1/ingress.ts";
 import { IngressClass } from "./networking/v1/ingressclass.ts";
 import { IPAddress } from "./networking/v1/ipaddress.ts";
@@ -123,4 +125,10 @@ export const builtInResources: readonly Resource[] = [
   PriorityLevelConfiguration,
   APIService,
   StorageVersionMigration,
+] as readonly unknown[] as readonly Resource[];
+
+/** Kinds that nobody stores: the metrics addon makes them when they are asked for. */
+export const metricsResources: readonly Resource[] = [
+  NodeMetrics,
+  PodMetrics,
 ] as readonly unknown[] as readonly Resource[];

@@ -149,13 +149,15 @@ export interface ResourceDefinition<T extends ApiObject> {
   readonly strategy?: Strategy<T>;
   /** Where upstream's differs from /registry/<plural>. */
   readonly storagePrefix?: string;
+  /** Of a kind that upstream's API server does not serve itself: the tables know its schema only. */
+  readonly facts?: ResourceFacts;
 }
 
 export function defineResource<T extends ApiObject>(
   definition: ResourceDefinition<T>,
 ): Resource<T> {
   const { group, version, plural } = definition;
-  const facts = resourceFactsOf(group, version, plural);
+  const facts = definition.facts ?? resourceFactsOf(group, version, plural);
   if (facts === undefined) throw new Error(`no facts about ${plural} of ${group}/${version}`);
   return {
     group,

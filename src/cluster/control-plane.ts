@@ -6,7 +6,6 @@ import { builtInResources } from "#api/index.ts";
 import type { Handler, User } from "#api/request.ts";
 import { type Client, createClient } from "#client/client.ts";
 import { createInformers } from "#client/informer.ts";
-import type { Delegate } from "#control-plane/apiserver/aggregator.ts";
 import type { NodeProxy } from "#control-plane/apiserver/node-proxy.ts";
 import { type ApiServer, createApiServer, serverUser } from "#control-plane/apiserver/server.ts";
 import type { ControllerSettings } from "#control-plane/controllers/controller.ts";
@@ -25,6 +24,7 @@ import type { Store } from "#ports/store.ts";
 import type { Identity } from "./certificates.ts";
 import { provideDnsService } from "./dns-service.ts";
 import { provideIngressClass } from "./ingress-class.ts";
+import { serveMetrics } from "./metrics.ts";
 import { provisionerAccount, startProvisioning } from "./provisioning.ts";
 
 export interface ControlPlaneOptions {
@@ -46,8 +46,6 @@ export interface ControlPlaneOptions {
   readonly frontProxy?: { readonly ca: string; readonly client: () => Identity };
   /** Adds what only the world outside knows of this process. */
   readonly tellMetrics?: (metrics: Metrics) => void;
-  /** Group versions that programs in this process serve. */
-  readonly delegates?: readonly Delegate[];
   readonly controllers?: Partial<ControllerSettings>;
   /** Default: upstream's. */
   readonly scheduler?: SchedulerSettings;
@@ -103,10 +101,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const { storage, clock, random, crypto, log, serviceAccountKey, nodeProxy } = options;
   const metrics = new Metrics();
   options.tellMetrics?.(metrics);
-  const { authorityKey, frontProxy, delegates } = options;
+  const { authorityKey, frontProxy } = options;
   const store = await openStore({ storage, clock, log: log.child("store") });
   // They run in this process, started and stopped together.
   let running = false;
+  const metricsApi =
+    nodeProxy === undefined ? undefined : serveMetrics(nodeProxy, () => as, options);
   const apiServer = await createApiServer({
     store,
     clock,
@@ -132,7 +132,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
             }),
           },
         }),
-    ...(delegates === undefined ? {} : { delegates }),
+    ...(metricsApi === undefined ? {} : { delegates: [metricsApi] }),
     metrics,
     components: ["scheduler", "controller-manager"].map((name) => ({
       name,
@@ -200,6 +200,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     clientFor,
     async stop() {
       running = false;
+      metricsApi?.stop();
       await Promise.all([scheduler.stop(), controllers.stop(), provisioning.stop()]);
       schedulerInformers.stop();
       compaction();

@@ -154,6 +154,31 @@ function* histogramLines({ name, labels }: Histogram, series: HistogramSeries): 
   yield `${name}_count${text} ${series.count}`;
 }
 
+/** One value, when it is not of now with its time. */
+export interface Sample {
+  readonly values: Labels;
+  readonly value: number;
+  readonly atMs?: number;
+}
+/** A family of values that nobody keeps, in text. "" without any. */
+export function metricFamily(
+  family: {
+    readonly name: string;
+    readonly help: string;
+    readonly type: "counter" | "gauge";
+    readonly labels: Labels;
+  },
+  samples: readonly Sample[],
+): string {
+  if (samples.length === 0) return "";
+  const { name, help, type, labels } = family;
+  const lines = samples.map(({ values, value, atMs }) => {
+    const at = atMs === undefined ? "" : ` ${Math.floor(atMs)}`;
+    return `${name}${labelText(labels, values)} ${number(value)}${at}\n`;
+  });
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
+}
+
 /** All metrics of a process. */
 export class Metrics {
   readonly #families = new Map<string, Counter | Gauge | Histogram>();

@@ -125,5 +125,6 @@ export interface Host {
     readonly memoryRssBytes: number;
     readonly pageFaultsTotal: number;
     readonly majorPageFaultsTotal: number;
+    readonly swapUsageBytes: number;
   }>;
 }

@@ -323,6 +323,7 @@ export async function linuxHost(): Promise<Host> {
         memoryRssBytes: field("AnonPages"),
         pageFaultsTotal: vmstatField(vmstat, "pgfault"),
         majorPageFaultsTotal: vmstatField(vmstat, "pgmajfault"),
+        swapUsageBytes: field("SwapTotal") - field("SwapFree"),
       };
     },
   };

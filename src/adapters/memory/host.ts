@@ -286,6 +286,7 @@ export class MemoryHost implements Host {
       memoryWorkingSetBytes: memory,
       memoryRssBytes: memory,
       ...noFaults,
+      swapUsageBytes: 0,
     };
   }
 }

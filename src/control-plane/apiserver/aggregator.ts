@@ -11,7 +11,7 @@ import {
   isAvailable,
 } from "#api/apiregistration/v1/apiservice.ts";
 import { groupOrder } from "#api/facts.ts";
-import type { ApiRequest, ApiResponse, Handler, User } from "#api/request.ts";
+import type { ApiRequest, ApiResponse, User } from "#api/request.ts";
 import { parseJson } from "#machinery/json.ts";
 import { equalObjects, isObject, type JsonObject } from "#machinery/object.ts";
 import { serviceUnavailable } from "#machinery/status-error.ts";
@@ -20,6 +20,7 @@ import type { Clock } from "#ports/clock.ts";
 import type { Log } from "#ports/log.ts";
 import { servedFactsOf } from "./aggregated-resources.ts";
 import type { ChainContext } from "./chain.ts";
+import { answerDelegated, type Delegate, delegatedVersion } from "./delegate.ts";
 import type { AggregatedVersion, ServedFacts } from "./discovery.ts";
 import {
   addressOf,
@@ -33,16 +34,6 @@ import type { Registry } from "./registry.ts";
 import { wholeBody } from "./remote-values.ts";
 import { SettleQueue } from "./settle-queue.ts";
 import type { CacheObserver } from "./watch-cache.ts";
-
-/** A group version that a program in this process serves: its discovery (/apis/GROUP/VERSION), and all below. */
-export interface Delegate {
-  readonly group: string;
-  readonly version: string;
-  readonly groupPriorityMinimum: number;
-  readonly versionPriority: number;
-  /** Gets requests that are authorized, with the user set. */
-  readonly handler: Handler;
-}
 
 export interface AggregatorParts extends ExtensionParts {
   readonly apiServices: Registry;
@@ -96,7 +87,6 @@ export class Aggregator {
   /** By the name of the APIService. */
   readonly #extensions = new Map<string, Extension>();
   readonly #delegates: ReadonlyMap<string, Delegate>;
-  readonly #delegated: AggregatedVersion[] = [];
   #custom: ReadonlyMap<string, Local> = new Map();
   #started = false;
 
@@ -153,19 +143,12 @@ export class Aggregator {
         this.#queue.add(id);
   };
 
-  /** Makes the APIServices of what is served from the start, and asks the delegates what they serve. */
+  /** Makes the APIServices of what is served from the start. */
   async start(builtIn: readonly Local[]): Promise<void> {
     const own = [...builtIn, ...this.#parts.delegates];
     await Promise.all(own.map((one) => this.#makeLocal(one, "onstart")));
-    for (const delegate of this.#parts.delegates) {
-      const list = await this.#askDelegate(delegate);
-      const { group, version, groupPriorityMinimum, versionPriority } = delegate;
-      const resources = servedFactsOf(list, group, version) ?? [];
-      const priorities = { groupPriorityMinimum, versionPriority };
-      this.#delegated.push({ group, version, ...priorities, resources, isStale: false });
-    }
     this.#started = true;
-    if (this.#delegated.length > 0) this.#tell();
+    if (this.#delegates.size > 0) this.#tell();
     this.#queue.start();
   }
 
@@ -184,25 +167,12 @@ export class Aggregator {
     for (const name of changed) this.#queue.add(name);
   }
 
-  async #askDelegate({ group, version, handler }: Delegate): Promise<unknown> {
-    const answer = await handler({
-      method: "GET",
-      path: `/apis/${group}/${version}`,
-      query: [],
-      headers: {},
-      gone: new AbortController().signal,
-      direct: true,
-      user: aggregatorUser,
-    });
-    return answer.content.type === "object" ? answer.content.object : undefined;
-  }
-
   /** Creates what is not there. Who changed it may keep it so. */
   async #makeLocal(one: Local | Delegate, managed: "onstart" | "true"): Promise<void> {
     const { apiServices, ask } = this.#parts;
     const name = nameOf(one);
     const found = managed === "true" ? customPriorities : prioritiesOf(one);
-    const priorities = "handler" in one ? one : found;
+    const priorities = "resources" in one ? one : found;
     if (priorities === undefined || apiServices.cache.get(apiServices.key("", name)) !== undefined)
       return;
     const { group, version } = one;
@@ -346,10 +316,11 @@ export class Aggregator {
         ...(openApiV2 === undefined ? {} : { openApiV2 }),
       };
     });
-    this.#parts.changed([...this.#delegated, ...remote]);
+    const delegates = [...this.#delegates].filter(([name]) => !this.#extensions.has(name));
+    this.#parts.changed([...delegates.map(([, one]) => delegatedVersion(one)), ...remote]);
   }
 
-  /** Undefined: this server answers itself. */
+  /** Undefined: this server answers itself. An extension server goes before the program of this process that serves the same. */
   handle(context: ChainContext): Promise<ApiResponse> | undefined {
     if (this.#extensions.size === 0 && this.#delegates.size === 0) return undefined;
     const match = /^\/(?:openapi\/v3\/)?(?:apis\/([^/]+)|api)\/([^/]+)/.exec(context.request.path);
@@ -359,7 +330,8 @@ export class Aggregator {
     const extension = this.#extensions.get(name);
     if (extension !== undefined) return this.#forward(context, extension.service);
     const delegate = this.#delegates.get(name);
-    return delegate?.handler({ ...context.request, user: context.user });
+    if (delegate === undefined || !context.info.isResource) return undefined;
+    return answerDelegated(context, delegate, this.#parts.clock.now());
   }
 
   async #forward({ request, user }: ChainContext, service: APIService): Promise<ApiResponse> {

@@ -29,6 +29,8 @@ export interface AggregatedVersion {
   readonly resources: readonly ServedFacts[];
   /** It is not available: what it served last is told. */
   readonly isStale: boolean;
+  /** A program of this process serves it: its schemas are known here. */
+  readonly isOwn?: boolean;
   readonly openApiHash?: string;
   readonly openApiV2?: JsonObject;
 }

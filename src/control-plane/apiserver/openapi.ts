@@ -182,6 +182,10 @@ function addResource(schemas: Schemas, served: ServedFacts): void {
 
 const info = { title: "Kubernetes", version: serverVersion.gitVersion };
 
+/** Whoever serves it documents it, too. */
+const isOthers = (by: AggregatedVersion | undefined): by is AggregatedVersion =>
+  by !== undefined && by.isOwn !== true;
+
 const pathOf = (group: string, version: string): string =>
   group === "" ? `api/${version}` : `apis/${group}/${version}`;
 
@@ -238,7 +242,7 @@ export class OpenApi {
     if (match?.[1] === undefined) return undefined;
     for (const { name, versions } of this.#groups()) {
       for (const { version, resources, by } of versions) {
-        if (pathOf(name, version) !== match[1] || by !== undefined) continue;
+        if (pathOf(name, version) !== match[1] || isOthers(by)) continue;
         const tag = this.#hash(name, version, resources);
         const made = { bytes: encodeJson(this.#documentV3(resources)), tag: `"${tag}"` };
         return answer(context, made, "application/json");
@@ -265,7 +269,7 @@ export class OpenApi {
     for (const { name, versions } of this.#groups()) {
       for (const { version, resources, by } of versions) {
         const path = pathOf(name, version);
-        if (by !== undefined && by.openApiHash === undefined) continue;
+        if (isOthers(by) && by.openApiHash === undefined) continue;
         const hash = by?.openApiHash ?? this.#hash(name, version, resources);
         paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` };
       }
@@ -299,13 +303,13 @@ export class OpenApi {
 
   #documentV2(): Json {
     const all = this.#groups().flatMap(({ versions }) => versions);
-    const resources = all.flatMap((one) => (one.by === undefined ? one.resources : []));
+    const resources = all.flatMap((one) => (isOthers(one.by) ? [] : one.resources));
     const schemas = new Schemas("v2");
     for (const name of metaTypes) schemas.add(typeSchema(name));
     for (const resource of resources) addResource(schemas, resource);
     const paths = Object.assign({}, ...resources.map((one) => resourcePaths(one, "v2"))) as Json;
     const definitions = schemas.finish();
-    for (const { by } of all) if (by !== undefined) mergeV2(by, paths, definitions);
+    for (const { by } of all) if (isOthers(by)) mergeV2(by, paths, definitions);
     return { swagger: "2.0", info, paths, definitions };
   }
 }

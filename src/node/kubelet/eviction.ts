@@ -4,10 +4,8 @@
  */
 
 import type { Clock } from "#ports/clock.ts";
-import type { Host } from "#ports/host.ts";
 import type { Log } from "#ports/log.ts";
-import type { Runtime } from "#ports/runtime.ts";
-import type { KubeletConfig, NodePlaces } from "./config.ts";
+import type { KubeletConfig } from "./config.ts";
 import type { EventSink } from "./events.ts";
 import {
   type Candidate,
@@ -20,9 +18,17 @@ import {
 } from "./eviction-plan.ts";
 import type { ImageGarbage } from "./image-garbage.ts";
 import type { NodeFacts } from "./node-status.ts";
-import { podLogsDirectory, volumeDirectory, volumesDirectory } from "./paths.ts";
+import { volumeDirectory } from "./paths.ts";
 import type { PodWorker } from "./pod-worker.ts";
 import { amountOf } from "./resources.ts";
+import {
+  type ContainerUsage,
+  containerDiskUse,
+  ephemeralVolumeUse,
+  readPodDiskUse,
+  readPodUsage,
+  type UsageWorld,
+} from "./stats/usage.ts";
 
 type Condition = Shortage["condition"];
 
@@ -31,13 +37,10 @@ const holdMs = 300_000;
 /** Upstream: who is evicted by a hard threshold gets this. */
 const graceSeconds = 1;
 
-export interface EvictionWorld {
-  readonly host: Host;
-  readonly runtime: Runtime;
+export interface EvictionWorld extends UsageWorld {
   readonly clock: Clock;
   readonly log: Log;
   readonly config: KubeletConfig;
-  readonly places: NodePlaces;
   readonly events: EventSink;
   readonly images: ImageGarbage;
   /** The pods that run here. */
@@ -125,27 +128,21 @@ export class Eviction {
   }
 
   async #candidates(workers: readonly PodWorker[], { resource }: Shortage): Promise<Candidate[]> {
-    const { runtime, places, host } = this.#world;
-    const stats = await runtime.stats(places.runtimeLabels);
-    const used = new Map(
-      stats.map((one) => [
-        one.containerId,
-        (resource === "memory" ? one.memoryWorkingSetBytes : one.writableLayerBytes) ?? 0,
-      ]),
-    );
+    const usages = await readPodUsage(this.#world, workers);
     return await Promise.all(
-      workers.map(async (worker) => {
-        const containers = new Map<string, number>();
-        for (const { id, name, state } of worker.runtime?.containers ?? []) {
-          if (state === "running") containers.set(name, used.get(id) ?? 0);
-        }
-        const { pod } = worker;
+      workers.map(async ({ pod }) => {
         const { uid } = pod.metadata;
-        if (resource === "memory") return { pod, containers, otherBytes: 0 };
-        const folders = [volumesDirectory(places, uid), podLogsDirectory(places, pod)];
-        const sizes = await Promise.all(folders.map((folder) => host.diskUsage(folder)));
-        const otherBytes = sizes.reduce((sum, { usedBytes }) => sum + usedBytes, 0);
-        return { pod, containers, otherBytes };
+        const running = usages.find((one) => one.pod.metadata.uid === uid)?.containers ?? [];
+        const disk = resource === "memory" ? undefined : await readPodDiskUse(this.#world, pod);
+        const bytesOf = (one: ContainerUsage): number =>
+          disk === undefined
+            ? (one.stats.memoryWorkingSetBytes ?? 0)
+            : containerDiskUse(one, disk).usedBytes;
+        return {
+          pod,
+          containers: new Map(running.map((one) => [one.name, bytesOf(one)] as const)),
+          otherBytes: disk === undefined ? 0 : ephemeralVolumeUse(disk).usedBytes,
+        };
       }),
     );
   }

@@ -47,6 +47,7 @@ import { ReferenceStore } from "./references.ts";
 import { RuntimeReader } from "./runtime-status.ts";
 import { Semaphore } from "./semaphore.ts";
 import { kubeletHandler } from "./server.ts";
+import { SummaryProvider } from "./stats/summary.ts";
 import { StatusManager } from "./status-manager.ts";
 import { terminationMessage } from "./termination-message.ts";
 import { TokenStore } from "./tokens.ts";
@@ -388,6 +389,7 @@ class NodeKubelet implements Kubelet {
       places: this.#places,
       events,
       images: new ImageGarbage(runtime, clock, events),
+      mounted: (uid) => this.#node.volumes.mounted(uid),
       workers: () => [...this.#workers.values()],
     });
   }
@@ -420,6 +422,18 @@ class NodeKubelet implements Kubelet {
     const localVolumes =
       this.#options.localVolumesDirectory ?? `${this.#places.root}/local-volumes`;
     return kubeletHandler({
+      client: this.#options.client,
+      nodeName: this.#options.nodeName,
+      summaries: new SummaryProvider({
+        runtime,
+        host,
+        clock,
+        places: this.#places,
+        nodeName: this.#options.nodeName,
+        startedAtMs: this.#node.startedAtMs,
+        mounted: (uid) => this.#node.volumes.mounted(uid),
+        pods: () => [...this.#workers.values()],
+      }),
       localVolumes: new LocalVolumes(localVolumes, host),
       runtime,
       host,

@@ -1,41 +1,37 @@
 /**
- * The kubelet's HTTPS API: logs, exec, attach, port-forward, the node's pods. Only the API server's own client certificate
- * (or an administrator's) gets in. Answers errors as plain text, as the API server expects them.
+ * The kubelet's HTTPS API: logs, exec, attach, port-forward, the node's pods, what they use. Who may ask what, the cluster says
+ * (authorization.ts). Answers errors as plain text, as the API server expects them.
  */
 
 import { parseTime } from "#machinery/time.ts";
-import type { Clock } from "#ports/clock.ts";
-import type { Crypto } from "#ports/crypto.ts";
 import type { Host } from "#ports/host.ts";
 import type { Log } from "#ports/log.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "#ports/network.ts";
 import type { Runtime } from "#ports/runtime.ts";
+import { Authorization, type AuthorizationWorld } from "./authorization.ts";
 import type { LocalVolumes } from "./local-volumes.ts";
 import { type LogOptions, readLogs } from "./logs.ts";
 import { containerNamed, type NodePod } from "./pod-spec.ts";
 import { containerIdForLogs } from "./pod-status.ts";
 import type { ReportedStatus } from "./reported-status.ts";
 import { activeSandbox, latestOf, type PodRuntimeStatus } from "./runtime-status.ts";
+import { resourceMetrics } from "./stats/resource-metrics.ts";
+import type { SummaryProvider } from "./stats/summary.ts";
+import { writeSummary } from "./stats/summary-form.ts";
 import { servePortForward } from "./streaming/port-forward.ts";
 import { readStreamOptions, serveRemoteCommand } from "./streaming/remote-command.ts";
 
-export interface ServerWorld {
+export interface ServerWorld extends AuthorizationWorld {
   readonly runtime: Runtime;
   readonly host: Host;
-  readonly clock: Clock;
-  readonly crypto: Crypto;
   readonly log: Log;
-  /** PEM: who signs the certificates that may come in. */
-  readonly clientRoots: string;
+  readonly summaries: SummaryProvider;
   readonly localVolumes: LocalVolumes;
   pods(): readonly NodePod[];
   statusOf(pod: NodePod): ReportedStatus;
   runtimeStatus(pod: NodePod): Promise<PodRuntimeStatus>;
   whenEnded(containerId: string, run: () => void): () => void;
 }
-
-const apiServerUser = "kube-apiserver-kubelet-client";
-const administrators = new Set(["system:masters", "kubeadm:cluster-admins"]);
 
 const text = (status: number, message: string): HttpResponse => ({
   status,
@@ -44,24 +40,9 @@ const text = (status: number, message: string): HttpResponse => ({
 });
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** Undefined: come in. */
-function refusal(world: ServerWorld, request: HttpRequest): HttpResponse | undefined {
-  const chain = request.peer?.certificates ?? [];
-  if (chain.length === 0) return text(401, "Unauthorized");
-  const judged = world.crypto.judge(chain, world.clientRoots, world.clock.now());
-  if ("refused" in judged) return text(401, "Unauthorized");
-  const allowed =
-    judged.user === apiServerUser || judged.groups.some((group) => administrators.has(group));
-  if (allowed) return undefined;
-  const verb = request.method === "GET" ? "get" : "create";
-  const what = `user=${judged.user}, verb=${verb}, resource=nodes, subresource(s)=[proxy]`;
-  return text(403, `Forbidden (${what})`);
-}
-
 export function kubeletHandler(world: ServerWorld): HttpHandler {
+  const authorization = new Authorization(world);
   return async (request) => {
-    const refused = refusal(world, request);
-    if (refused !== undefined) return refused;
     const question = request.target.indexOf("?");
     const path = question < 0 ? request.target : request.target.slice(0, question);
     const query = new URL(request.target, "http://kubelet").searchParams;
@@ -72,6 +53,8 @@ export function kubeletHandler(world: ServerWorld): HttpHandler {
       return text(400, "the path is not properly percent-encoded");
     }
     try {
+      const verdict = await authorization.judge(request);
+      if (!verdict.allowed) return text(verdict.status, verdict.message);
       return await route(world, request, parts, query);
     } catch (error) {
       world.log.write("warn", "a request to the kubelet failed", { path, error: textOf(error) });
@@ -102,9 +85,47 @@ async function route(
       return await portForward(world, request, rest);
     case "localVolumes":
       return await localVolume(world, request, rest);
+    case "stats":
+      return await stats(world, request, rest, query);
+    case "metrics":
+      return await metrics(world, rest);
     default:
       return text(404, "404 page not found\n");
   }
+}
+
+/** GET (or POST, as upstream takes it) /stats/summary */
+async function stats(
+  { summaries }: ServerWorld,
+  { method }: HttpRequest,
+  parts: readonly string[],
+  query: URLSearchParams,
+): Promise<HttpResponse> {
+  if (parts.join("/") !== "summary") return text(404, "404 page not found\n");
+  if (method !== "GET" && method !== "POST") return text(405, "Method Not Allowed");
+  const asked = query.getAll("only_cpu_and_memory");
+  const isShort = asked.length === 1 && asked[0] === "true";
+  const summary = await (isShort ? summaries.cpuAndMemory() : summaries.whole());
+  return {
+    status: 200,
+    headers: { "content-type": "application/json" },
+    body: new TextEncoder().encode(writeSummary(summary)),
+  };
+}
+
+const metricsType = "text/plain; version=0.0.4; charset=utf-8";
+async function metrics(world: ServerWorld, parts: readonly string[]): Promise<HttpResponse> {
+  if (parts.join("/") !== "resource") return text(404, "404 page not found\n");
+  const summary = await world.summaries.cpuAndMemory().catch((error: unknown) => {
+    const why = textOf(error);
+    world.log.write("warn", "what the pods use could not be read", { error: why });
+    return undefined;
+  });
+  return {
+    status: 200,
+    headers: { "content-type": metricsType },
+    body: new TextEncoder().encode(resourceMetrics(summary)),
+  };
 }
 
 function podList(world: ServerWorld): HttpResponse {

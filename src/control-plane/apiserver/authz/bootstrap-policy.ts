@@ -19,6 +19,7 @@ import {
 } from "./bootstrap-roles.ts";
 import { controllerRoles } from "./controller-roles.ts";
 import {
+  ownAggregatesTo,
   ownClusterRoleHolders,
   ownClusterRoles,
   ownNamespacedRoleHolders,
@@ -66,8 +67,10 @@ function parseHolder(text: string): Subject {
 }
 
 function clusterRole(name: string, lines: readonly string[]): ClusterRole {
-  const into = aggregatesTo[name];
-  const metadata = metadataOf(name, into === undefined ? {} : { [aggregateTo(into)]: "true" });
+  const upstream = aggregatesTo[name];
+  const into = upstream === undefined ? (ownAggregatesTo[name] ?? []) : [upstream];
+  const labels = Object.fromEntries(into.map((one) => [aggregateTo(one), "true"] as const));
+  const metadata = metadataOf(name, labels);
   const rules = lines.map(parseRule);
   const role: ClusterRole = { apiVersion, kind: "ClusterRole", metadata, rules };
   if (!aggregatedRoles.includes(name)) return role;

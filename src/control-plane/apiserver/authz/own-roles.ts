@@ -32,6 +32,9 @@ export const ownClusterRoles: Readonly<Record<string, readonly string[]>> = {
     "get,list,watch networking.k8s.io ingresses,ingressclasses",
     "update networking.k8s.io ingresses/status",
   ],
+  // Under upstream's names: who installs upstream's metrics-server finds its roles there.
+  "system:aggregated-metrics-reader": ["get,list,watch metrics.k8s.io nodes,pods"],
+  "system:metrics-server": ["get core nodes/metrics", "get,list,watch core nodes,pods"],
   // The proxies enforce NetworkPolicies.
   "wherry:network-policy": [
     "list,watch core pods,namespaces",
@@ -64,6 +67,10 @@ export const ownClusterRoleHolders: Readonly<Record<string, Holders>> = {
     role: "wherry:ingress-status",
     holders: ["ServiceAccount kube-system/ingress-status-controller"],
   },
+  "system:metrics-server": {
+    role: "system:metrics-server",
+    holders: ["ServiceAccount kube-system/metrics-server"],
+  },
   "wherry:network-policy": {
     role: "wherry:network-policy",
     holders: ["User system:kube-proxy", "Group system:nodes"],
@@ -90,6 +97,11 @@ export const ownClusterRoleHolders: Readonly<Record<string, Holders>> = {
     holders: [`Group ${joiners}`],
   },
   "wherry:kubelet-bootstrap": { role: "system:node-bootstrapper", holders: [`Group ${joiners}`] },
+};
+
+/** ClusterRoles that add to others, by name: as labels say it. */
+export const ownAggregatesTo: Readonly<Record<string, readonly string[]>> = {
+  "system:aggregated-metrics-reader": ["view", "edit", "admin"],
 };
 
 /** Each node's DNS server publishes itself as an endpoint of its Service, each ingress as one of a name without a Service. */
