@@ -160,7 +160,7 @@ async function replayed(configMaps: string, from: number, selects: boolean): Pro
   for (;;) {
     const event = await watching.next();
     if (event === undefined) throw new Error("the watch ended early");
-    const object = event.object as Loose;
+    const { object } = event;
     if (object.metadata.name === "sentinel") break;
     seen.push(
       selects && event.type === "DELETED"
