@@ -7,6 +7,7 @@ export default defineConfig({
       "test/*.test.ts",
       "test/conformance/*.test.ts",
       "test/oracle/*.test.ts",
+      "test/properties/*.test.ts",
     ],
     pool: "threads",
     testTimeout: 20_000,

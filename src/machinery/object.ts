@@ -67,13 +67,20 @@ export function deepFreeze<T>(value: T): T {
   return value;
 }
 
-/** Deep equality of plain JSON values; the order of keys is irrelevant, a key with undefined counts as absent. */
-export function equalObjects(a: unknown, b: unknown): boolean {
+const isNoItems = (value: unknown): boolean =>
+  value === null || (Array.isArray(value) && value.length === 0);
+
+/**
+ * Deep equality of plain JSON values; the order of keys is irrelevant, a key with undefined counts as absent. `semantic`: null and the
+ * empty list are one, as in Go's nil and empty slices.
+ */
+export function equalObjects(a: unknown, b: unknown, semantic = false): boolean {
   if (a === b) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (typeof a !== "object" || typeof b !== "object") return false;
+  if (a === null || b === null) return semantic && isNoItems(a) && isNoItems(b);
   if (Array.isArray(a) || Array.isArray(b)) {
     if (!Array.isArray(a) || !Array.isArray(b) || a.length !== b.length) return false;
-    for (let i = 0; i < a.length; i++) if (!equalObjects(a[i], b[i])) return false;
+    for (let i = 0; i < a.length; i++) if (!equalObjects(a[i], b[i], semantic)) return false;
     return true;
   }
   const left = a as JsonObject;
@@ -83,7 +90,7 @@ export function equalObjects(a: unknown, b: unknown): boolean {
     const value = left[key];
     if (value === undefined) continue;
     count += 1;
-    if (!Object.hasOwn(right, key) || !equalObjects(value, right[key])) return false;
+    if (!Object.hasOwn(right, key) || !equalObjects(value, right[key], semantic)) return false;
   }
   for (const key of Object.keys(right)) if (right[key] !== undefined) count -= 1;
   return count === 0;

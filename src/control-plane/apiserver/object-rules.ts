@@ -60,11 +60,12 @@ export function dedupeOwners(
   );
 }
 
-/** Everything but metadata and status: what the generation counts. */
-export function sameBesidesStatus(a: ApiObject, b: ApiObject): boolean {
+/** Everything but metadata and status: what the generation counts. `isTyped`: not a custom resource. */
+export function sameBesidesStatus(a: ApiObject, b: ApiObject, isTyped: boolean): boolean {
   return equalObjects(
     { ...a, metadata: undefined, status: undefined },
     { ...b, metadata: undefined, status: undefined },
+    isTyped,
   );
 }
 
@@ -78,5 +79,5 @@ const withoutTimes = (object: ApiObject): ApiObject => {
 };
 
 /** Whether writing `next` over `old` would change nothing but when who last managed it. */
-export const isNoChange = (next: ApiObject, old: ApiObject): boolean =>
-  equalObjects(withoutTimes(next), withoutTimes(old));
+export const isNoChange = (next: ApiObject, old: ApiObject, isTyped: boolean): boolean =>
+  equalObjects(withoutTimes(next), withoutTimes(old), isTyped);

@@ -75,7 +75,7 @@ function fieldRequirements(resource: Resource, text: string): readonly FieldRequ
   if ("problem" in parsed) throw badRequest(parsed.problem);
   for (const { field } of parsed.requirements) {
     if (field === "metadata.name" || field === "metadata.namespace") continue;
-    if (field in resource.selectableFields) continue;
+    if (Object.hasOwn(resource.selectableFields, field)) continue;
     throw badRequest(
       Object.keys(resource.selectableFields).length > 0
         ? (resource.unknownFieldSelector?.(field) ?? `field label not supported: ${field}`)

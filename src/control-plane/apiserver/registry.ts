@@ -412,7 +412,8 @@ export class Registry {
         done = true;
         return { wouldBe: this.#show(scope, next) };
       }
-      if (isNoChange(next, before)) return { stored: old };
+      if (isNoChange(next, before, this.resource.schema.custom === undefined))
+        return { stored: old };
       const stored = await this.#replaceBy(old, next);
       if (stored === undefined) return this.#lost(ask, pinned);
       done = true;
@@ -435,7 +436,8 @@ export class Registry {
       const object = old.thaw();
       change(object);
       if (dryRun) return { wouldBe: canonical(this.resource, object) };
-      if (isNoChange(object, old.object)) return { stored: old };
+      if (isNoChange(object, old.object, this.resource.schema.custom === undefined))
+        return { stored: old };
       const stored = await this.replace(old, object);
       if (stored !== undefined) return { stored };
     }

@@ -28,8 +28,10 @@ function keepStatus(object: WithStatus, old: WithStatus): void {
 export function objectRules(resource: Resource, retries: boolean): UpdateRules {
   const { strategy } = resource;
   // What was stored is canonical; what was sent may still have empty lists where there are none in the store.
+  const isTyped = resource.schema.custom === undefined;
   const sameSpec = (object: ApiObject, old: ApiObject): boolean =>
-    sameBesidesStatus(object, old) || sameBesidesStatus(canonical(resource, object), old);
+    sameBesidesStatus(object, old, isTyped) ||
+    sameBesidesStatus(canonical(resource, object), old, isTyped);
   return {
     retries,
     prepare(object, old, context) {

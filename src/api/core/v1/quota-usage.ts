@@ -169,7 +169,7 @@ export function missingOf(resource: Resource, object: ApiObject, names: readonly
   if (isPodLevelResourcesSet(spec)) return undefined;
   const wanted = names.filter((name) => /^(?:requests\.|limits\.)?(?:cpu|memory)$/.test(name));
   const missing = new Map<string, string[]>();
-  const containers: Container[] = [...spec.containers, ...(spec.initContainers ?? [])];
+  const containers: Container[] = [...(spec.containers ?? []), ...(spec.initContainers ?? [])];
   for (const { name, resources } of containers) {
     const said = podAmounts(resources?.requests ?? {}, resources?.limits ?? {});
     for (const one of wanted)

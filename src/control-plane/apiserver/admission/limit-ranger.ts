@@ -42,7 +42,7 @@ function fill(pod: Pod, range: LimitRange): void {
       }
     }
   };
-  each("container", pod.spec.containers);
+  each("container", pod.spec.containers ?? []);
   each("init container", pod.spec.initContainers ?? []);
   if (notes.length === 0) return;
   const text = `LimitRanger plugin set: ${notes.join("; ")}`;
@@ -113,7 +113,7 @@ function podProblems({ spec }: LimitRange, pod: Pod): string[] {
   return (spec.limits ?? []).flatMap((item) => {
     if (item.type === "Pod") return problems(item, effectiveRequests(pod), effectiveLimits(pod));
     if (item.type !== "Container") return [];
-    const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+    const containers = [...(pod.spec.containers ?? []), ...(pod.spec.initContainers ?? [])];
     return containers.flatMap(({ resources }) =>
       problems(item, resources?.requests ?? {}, resources?.limits ?? {}),
     );

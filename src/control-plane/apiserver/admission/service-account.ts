@@ -77,7 +77,7 @@ async function accountOf(
 function validateMirrorPod(request: AdmissionRequest, { spec }: Pod): void {
   if (spec.serviceAccountName !== undefined && spec.serviceAccountName !== "")
     throw refuse(request, "a mirror pod may not reference service accounts");
-  const containers = [...(spec.initContainers ?? []), ...spec.containers];
+  const containers = [...(spec.initContainers ?? []), ...(spec.containers ?? [])];
   const refersToSecret =
     (spec.imagePullSecrets ?? []).length > 0 ||
     (spec.volumes ?? []).some((volume) => volume.secret !== undefined) ||
