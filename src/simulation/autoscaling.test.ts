@@ -108,10 +108,10 @@ test("work comes: twice as many at a time; it goes: fewer once five minutes have
   expect(await story.condition("AbleToScale")).toBe("True ScaleDownStabilized");
   await story.until(2, 180_000);
   expect(await story.condition("ScalingLimited")).toBe("True TooFewReplicas");
-  const up = "cpu resource utilization (percentage of request) above target";
   expect(await story.events("SuccessfulRescale")).toEqual([
-    `New size: 4; reason: ${up}`,
-    `New size: 8; reason: ${up}`,
+    "New size: 4; reason: cpu resource utilization (percentage of request) above target",
+    // Upstream: asked for by what was recommended before, not by what is measured now, while the new ones start.
+    "New size: 8; reason: ",
     "New size: 2; reason: All metrics below target",
   ]);
 });
