@@ -33,6 +33,8 @@ export interface ControlPlaneOptions {
   readonly random: Random;
   readonly crypto: Crypto;
   readonly log: Log;
+  /** The machine's name: whose API server this is. */
+  readonly hostname: string;
   readonly podCidr: string;
   readonly serviceCidr: string;
   readonly domain: string;
@@ -115,6 +117,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     log: log.child("apiserver"),
     resources: builtInResources,
     serviceCidr: options.serviceCidr,
+    hostname: options.hostname,
     clientCa: () => options.authority,
     serviceAccounts: {
       keys: [{ algorithm: "ES256", ...serviceAccountKey }],

@@ -4,7 +4,7 @@ import { isStatus } from "#machinery/status-error.ts";
 import { changeFlags, findObjects } from "./changing.ts";
 import { type Invocation, type KubectlCommand } from "./command.ts";
 import { createFlags, createObject } from "./create/generate.ts";
-import { apiVersionOf, fullName, resourcePath } from "./discovery.ts";
+import { apiVersionOf, resourcePath } from "./discovery.ts";
 import { CommandError, throwAll } from "./errors.ts";
 import { duration, integer, repeat, text, toggle } from "./flags.ts";
 import { fileFlags } from "./manifests.ts";
@@ -196,7 +196,7 @@ async function autoscale(given: Invocation): Promise<void> {
     } catch (error) {
       if (!isStatus(error, "NotFound") && !isStatus(error, "MethodNotAllowed")) throw error;
       throw new CommandError(
-        `cannot autoscale a ${resource.kind}: the server could not find the requested resource (${fullName(resource)}/scale)`,
+        `cannot autoscale a ${resource.kind}: could not find scale subresource for ${resource.group}/${resource.version}, Resource=${resource.plural} in discovery information`,
       );
     }
     const autoscaler = {

@@ -3,7 +3,7 @@
  * stops in order. Restarted by whoever keeps it running (supervisor.ts, systemd); pods outlive it unless it is told to stop them.
  */
 import { writeSync } from "node:fs";
-import { networkInterfaces } from "node:os";
+import { hostname, networkInterfaces } from "node:os";
 import type { Writable } from "node:stream";
 import { linuxHost } from "#adapters/linux/host.ts";
 import { systemClock } from "#adapters/nodejs/clock.ts";
@@ -281,6 +281,7 @@ async function controlPlaneOf(
     random: systemRandom,
     crypto: systemCrypto,
     log,
+    hostname: hostname().toLowerCase(),
     podCidr: settings.podCidr,
     serviceCidr: settings.serviceCidr,
     domain: settings.domain,

@@ -108,6 +108,7 @@ export class SimulatedControlPlane {
       ...rest,
       storage: new MemoryStorage(disk),
       random: random.fork(`life ${++this.#lives}`),
+      hostname: (await host.facts()).hostname,
       authority,
       authorityKey: (await this.certificates.signer()).privateKey,
       serviceAccountKey: await this.certificates.signingKey("sa"),

@@ -41,6 +41,7 @@ import type { FrontProxy } from "./extension-server.ts";
 import { FlowControlObjects } from "./flow-control-objects.ts";
 import { handlerChain } from "./handler-chain.ts";
 import { bodyTooLarge, httpFront } from "./http-front.ts";
+import { IdentityLease } from "./identity-lease.ts";
 import { IssuerDocuments, issuerPaths } from "./issuer-documents.ts";
 import type { NodeProxy } from "./node-proxy.ts";
 import { ObjectLease } from "./object-lease.ts";
@@ -75,6 +76,8 @@ export interface ApiServerOptions {
   readonly resources: readonly Resource[];
   /** "10.96.0.0/12". */
   readonly serviceCidr: string;
+  /** Of the machine: whose API server this is. Absent: it holds no Lease. */
+  readonly hostname?: string;
   readonly nodePortRange?: { readonly first: number; readonly last: number };
   /** PEM bundle of the CAs whose client certificates count; asked at each request. */
   readonly clientCa: () => string;
@@ -154,6 +157,7 @@ class Server implements ApiServer {
   readonly #custom: CustomResources | undefined;
   readonly #issuer: IssuerDocuments | undefined;
   readonly #flowControl: FlowControlObjects | undefined;
+  readonly #identity: IdentityLease | undefined;
   readonly #aggregator: Aggregator | undefined;
   readonly #metrics: Metrics;
   #advertised: string | undefined;
@@ -237,6 +241,7 @@ class Server implements ApiServer {
     });
     this.#custom = this.#makeCustom(admission);
     this.#flowControl = this.#makeFlowControl();
+    this.#identity = this.#makeIdentity(reader);
     this.#bootstrap = new Bootstrap({
       handler: this.as(serverUser),
       clock,
@@ -339,6 +344,15 @@ class Server implements ApiServer {
     return new FlowControlObjects({ flowSchemas, priorityLevels, ask, clock, log });
   }
 
+  #makeIdentity(reader: Reader): IdentityLease | undefined {
+    const { clock, crypto, random, log, hostname } = this.#options;
+    if (hostname === undefined || !this.#registries.has("coordination.k8s.io/leases"))
+      return undefined;
+    const ask = ownRequests(this.as(serverUser));
+    const own = { clock, crypto, log, random: random.fork("identity"), hostname };
+    return new IdentityLease({ ...own, ask, reader });
+  }
+
   #makeAggregator(reader: Reader): Aggregator | undefined {
     const apiServices = this.#registries.get(`${apiregistrationGroup}/apiservices`);
     if (apiServices === undefined) return undefined;
@@ -409,6 +423,7 @@ class Server implements ApiServer {
     await this.#custom?.start();
     await this.#bootstrap.run();
     await this.#flowControl?.start();
+    await this.#identity?.start();
     await this.#aggregator?.start(this.#discovery.builtIn);
     this.#started = true;
     const { advertise } = this.#options;
@@ -454,6 +469,18 @@ class Server implements ApiServer {
         () => this.#bootstrap.done,
       ),
       hook("poststarthook/priority-and-fairness-config-producer", () => this.#started),
+      ...(this.#identity === undefined
+        ? []
+        : [
+            hook(
+              "poststarthook/start-kube-apiserver-identity-lease-controller",
+              () => this.#started,
+            ),
+            hook(
+              "poststarthook/start-kube-apiserver-identity-lease-garbage-collector",
+              () => this.#started,
+            ),
+          ]),
       hook("autoregister-completion", () => this.#started),
       {
         name: "shutdown",
@@ -496,6 +523,7 @@ class Server implements ApiServer {
     this.#bootstrap.stop();
     this.#custom?.stop();
     this.#flowControl?.stop();
+    this.#identity?.stop();
     this.#aggregator?.stop();
     this.#mirror.stop();
     await Promise.all([...this.#listeners].map((listener) => listener.close(graceMs)));
