@@ -1,7 +1,7 @@
 /**
  * Decoding: the one way in. Whatever comes from outside (parsed JSON, or an object that a component in this process hands over)
  * is copied by its schema into the canonical form: what Go prints after reading it. So the copy has no unknown fields, no empty
- * omitempty values, every zero value that Go spells out, keys in Go's order, and shares nothing with the input.
+ * omitempty values, every zero value that Go spells out, keys in Go's order, and shares nothing with the input but frozen sets of fields.
  * A decoder is compiled once per schema. It knows no paths: what is wrong is found in a second pass by decode-diagnosis.ts.
  */
 import { diagnose } from "./decode-diagnosis.ts";
@@ -227,13 +227,15 @@ function compileScalar(type: ScalarSchema["type"]): Decoder {
   if (type in structZeros) {
     const zero = structZeros[type];
     const decode =
-      type === "any" || type === "fields"
+      type === "any"
         ? cloneAny
-        : (value: unknown): unknown => {
-            const read = readScalar(type, value);
-            if (!("value" in read)) throw mismatch;
-            return read.value;
-          };
+        : type === "fields"
+          ? decodeFields
+          : (value: unknown): unknown => {
+              const read = readScalar(type, value);
+              if (!("value" in read)) throw mismatch;
+              return read.value;
+            };
     return { decode, zero: () => zero, isEmpty: never, isZero: (value) => value === zero };
   }
   if (type === "string") {
@@ -251,6 +253,10 @@ function compileScalar(type: ScalarSchema["type"]): Decoder {
   const zero = type === "bytes" ? null : type === "boolean" ? false : 0;
   return { decode, zero: () => zero, isEmpty: isFalsy, isZero: isFalsy };
 }
+
+/** A set of fields is as large as its object, and never changed: what is frozen is shared. */
+const decodeFields = (value: unknown, depth: number): unknown =>
+  Object.isFrozen(value) ? value : cloneAny(value, depth);
 
 /** Raw JSON (RawExtension, JSON, FieldsV1): copied as it is, nulls and order included. */
 function cloneAny(value: unknown, depth: number): unknown {

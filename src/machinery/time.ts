@@ -1,8 +1,18 @@
 /** Time on the wire (RFC 3339) and in memory (milliseconds). The only pure file that may touch Date. */
 
+/** The second that was printed last: of one moment much is told. */
+let lastSecond = 0;
+let lastText = "1970-01-01T00:00:00Z";
+
 /** metav1.Time: whole seconds, UTC. */
-export const formatTime = (ms: number): string =>
-  new Date(Math.floor(ms / 1000) * 1000).toISOString().replace(".000Z", "Z");
+export function formatTime(ms: number): string {
+  const second = Math.floor(ms / 1000);
+  if (second !== lastSecond) {
+    lastText = new Date(second * 1000).toISOString().replace(".000Z", "Z");
+    lastSecond = second;
+  }
+  return lastText;
+}
 
 /** metav1.MicroTime: six digits. */
 export const formatMicroTime = (ms: number): string => {

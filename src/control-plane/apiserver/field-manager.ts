@@ -19,8 +19,18 @@ import { windowOf } from "./windows.ts";
 
 const notSpec: ReadonlySet<string> = new Set(["apiVersion", "kind", "metadata", "status"]);
 
+const untouchedSets = new WeakMap<Resource, Map<string, FieldSet | undefined>>();
 /** Which fields the way in by which somebody writes does not touch. Undefined: it may touch all. */
 function untouched(resource: Resource, subresource: string): FieldSet | undefined {
+  let known = untouchedSets.get(resource);
+  if (known === undefined) {
+    known = new Map();
+    untouchedSets.set(resource, known);
+  }
+  if (!known.has(subresource)) known.set(subresource, findUntouched(resource, subresource));
+  return known.get(subresource);
+}
+function findUntouched(resource: Resource, subresource: string): FieldSet | undefined {
   const window = windowOf(resource, subresource);
   if (window?.copy === "status") return setOfPaths(["spec", "status.certificate"].map(fieldPath));
   if (window !== undefined) {

@@ -14,7 +14,7 @@ const ringBytesMax = 16 * 1024 * 1024;
 /** A kind with few objects keeps them decoded: namespaces, priority classes and the like are looked at all the time. */
 const smallKindObjects = 256;
 /** Frames and decoded objects are kept on the newest events only. */
-const newEventsMax = 64;
+const newEventsMax = 128;
 
 /** One change, as watchers see it. */
 export class CacheEvent {

@@ -5,7 +5,7 @@
  * Facts from sigs.k8s.io/structured-merge-diff: fieldpath (set, element, serialize).
  */
 import { goJson } from "../json.ts";
-import { compareUtf8, isObject } from "../object.ts";
+import { compareUtf8, deepFreeze, isObject } from "../object.ts";
 
 export interface FieldSet {
   readonly [element: string]: FieldSet;
@@ -131,32 +131,48 @@ export const equalSets = (a: FieldSet, b: FieldSet): boolean => {
 /** A path is the elements that lead to it. */
 export type FieldPath = readonly string[];
 
-const elementTypes = "fkvi";
+/** Upstream's order of the types of elements: the node itself, fields, keyed items, values, positions. */
+const typeRank: Readonly<Record<string, number>> = { [self]: 0, f: 1, k: 2, v: 3, i: 4 };
 
-/** Upstream's order: the node itself, fields, keyed items, values, positions. */
-const inOrder = (a: string, b: string): number =>
-  elementTypes.indexOf(a[0] ?? "") - elementTypes.indexOf(b[0] ?? "") ||
-  (a.startsWith("i:") ? Number(a.slice(2)) - Number(b.slice(2)) : compareUtf8(a, b));
+export function inOrder(a: string, b: string): number {
+  if (a.charCodeAt(0) !== b.charCodeAt(0)) {
+    return (typeRank[a.charAt(0)] ?? 0) - (typeRank[b.charAt(0)] ?? 0);
+  }
+  return a.startsWith("i:") ? Number(a.slice(2)) - Number(b.slice(2)) : compareUtf8(a, b);
+}
 
-const orderedSets = new WeakMap<FieldSet, FieldSet>();
+/** The elements of a node, in upstream's order. Most sets are in it already: nothing is sorted for those. */
+function elementsInOrder(set: FieldSet): { readonly elements: string[]; readonly isSame: boolean } {
+  const elements = Object.keys(set);
+  for (let at = 1; at < elements.length; at++) {
+    if (inOrder(elements[at - 1] ?? "", elements[at] ?? "") > 0) {
+      return { elements: elements.sort(inOrder), isSame: false };
+    }
+  }
+  return { elements, isSame: true };
+}
+
 /** The same set, written in upstream's order: clients compare what managers own as text. */
 export function ordered(set: FieldSet): FieldSet {
-  if (isEmptySet(set)) return set;
-  const known = orderedSets.get(set);
-  if (known !== undefined) return known;
-  const elements = Object.keys(set);
-  const sorted = elements.toSorted(inOrder);
-  let isSame = true;
-  const out: MutableFieldSet = {};
-  for (const [index, element] of sorted.entries()) {
+  const { elements, isSame } = elementsInOrder(set);
+  let out: MutableFieldSet | undefined = isSame ? undefined : {};
+  for (let at = 0; at < elements.length; at++) {
+    const element = elements[at] ?? "";
     const node = set[element] ?? leaf;
     const child = ordered(node);
-    isSame &&= child === node && elements[index] === element;
-    out[element] = child;
+    if (out === undefined && child !== node) {
+      out = {};
+      for (const known of elements.slice(0, at)) out[known] = set[known] ?? leaf;
+    }
+    if (out !== undefined) out[element] = child;
   }
-  const result = isSame ? set : out;
-  orderedSets.set(set, result);
-  orderedSets.set(result, result);
+  return out ?? set;
+}
+
+/** The set as it goes into an object: in order, frozen, and known for a set when it is read again. */
+export function writtenSet(set: FieldSet): FieldSet {
+  const result = deepFreeze(ordered(set));
+  parsedSets.set(result, result);
   return result;
 }
 

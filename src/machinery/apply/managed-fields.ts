@@ -15,11 +15,11 @@ import {
   fieldPath,
   intersection,
   isEmptySet,
-  ordered,
   parseFieldSet,
   recursiveDifference,
   setOfPaths,
   union,
+  writtenSet,
 } from "./field-set.ts";
 import { type Comparison, compareObjects, reconcileSet } from "./typed.ts";
 
@@ -140,7 +140,7 @@ const entryOf = (one: Managed): ManagedFieldsEntry => ({
   apiVersion: one.apiVersion,
   ...(one.time === undefined ? {} : { time: one.time }),
   fieldsType: "FieldsV1",
-  fieldsV1: ordered(one.fields),
+  fieldsV1: writtenSet(one.fields),
   ...(one.subresource === "" ? {} : { subresource: one.subresource }),
 });
 
