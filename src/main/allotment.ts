@@ -2,9 +2,16 @@
  * Allotment: what clusters on one machine must not share: address ranges, ports, folders, names in the kernel. Each cluster gets a
  * number of its own when it is first started; the rest derives from it. Kept in a file that all clusters of the machine read.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { UsageError } from "./arguments.ts";
 import { withFileLock } from "./file-lock.ts";
 
@@ -131,7 +138,15 @@ export const serviceCidrOf = (index: number): string =>
   index === 0 ? "10.96.0.0/16" : `10.${32 + index - 1}.0.0/16`;
 export const portOf = (index: number): number => 6443 + index;
 
-export function pathsOf({ name, index, dataDirectory: data, nodeOf }: Allotment): ClusterPaths {
+/** Without links: the kernel lists mounts so. What does not exist yet ends it as given. */
+function withoutLinks(path: string): string {
+  if (existsSync(path)) return realpathSync(path);
+  const parent = dirname(path);
+  return parent === path ? path : join(withoutLinks(parent), basename(path));
+}
+
+export function pathsOf({ name, index, dataDirectory, nodeOf }: Allotment): ClusterPaths {
+  const data = withoutLinks(dataDirectory);
   const cluster = nodeOf === undefined ? undefined : findAllotment(nodeOf);
   const folders = [data, ...(cluster === undefined ? [] : [cluster.dataDirectory])];
   const first = index === 0 && process.getuid?.() === 0;
@@ -146,8 +161,8 @@ export function pathsOf({ name, index, dataDirectory: data, nodeOf }: Allotment)
     settings: join(data, "cluster.json"),
     controlSocket: join(data, "run", "control.sock"),
     apiSocket: join(data, "run", "api.sock"),
-    kubelet: first ? "/var/lib/kubelet" : join(data, "kubelet"),
-    podLogs: first ? "/var/log/pods" : join(data, "pod-logs"),
+    kubelet: withoutLinks(first ? "/var/lib/kubelet" : join(data, "kubelet")),
+    podLogs: withoutLinks(first ? "/var/log/pods" : join(data, "pod-logs")),
     cgroupRoot: first ? "/" : `/wherry-${name}`,
     nftTable: `wherry-${name}`,
     routeProtocol: 160 + index,

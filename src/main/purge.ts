@@ -50,7 +50,7 @@ export async function clearRealNode(
   if (!purge || node.engine === undefined) return;
   // What a containerd that died left mounted below its state.
   const left = (await node.host.mounts()).filter(
-    ({ target }) => below(paths.engineRun, target) || below(allotment.dataDirectory, target),
+    ({ target }) => below(paths.engineRun, target) || below(paths.data, target),
   );
   for (const { target } of left.toReversed()) await node.host.unmount(target);
 }
@@ -60,6 +60,8 @@ const below = (folder: string, path: string): boolean => path.startsWith(`${fold
 /** After its processes have ended. */
 export async function removeCluster(allotment: Allotment, paths: ClusterPaths): Promise<void> {
   await clearRealNode(allotment, paths, true);
+  rmSync(paths.data, { recursive: true, force: true });
+  // It may be a link to them.
   rmSync(allotment.dataDirectory, { recursive: true, force: true });
   rmSync(paths.engineRun, { recursive: true, force: true });
   releaseAllotment(allotment.name);

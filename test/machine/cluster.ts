@@ -27,6 +27,7 @@ export class TestCluster {
   get context(): string {
     return this.name === "wherry" ? "wherry" : `wherry-${this.name}`;
   }
+  /** As given to `wherry up`; where the data lie on a disk of their own, it is a link. */
   get dataDirectory(): string {
     return join(this.folder, "data");
   }

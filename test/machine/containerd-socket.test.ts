@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Engine, startEngine } from "#adapters/containerd/engine.ts";
 import { containerdRuntime } from "#adapters/containerd/runtime.ts";
+import { linuxHost } from "#adapters/linux/host.ts";
 import { systemNetwork } from "#adapters/nodejs/network.ts";
 import { systemRpc } from "#adapters/nodejs/rpc.ts";
 import { pauseImageArchive, pauseReference } from "#node/image/archive.ts";
@@ -74,6 +75,7 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "wherry up --containe
     runtime.close();
     await engine.stop();
     rmSync(folder, { recursive: true, force: true });
+    await (await linuxHost()).cgroup(cgroup).remove();
   });
 
   test("its pods have that containerd's images and network", async () => {

@@ -1,13 +1,23 @@
 /** Several real nodes, each in a network namespace with a containerd of its own: joined, spread over, cut off, back, and gone. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
+import { setImmediate as nextLook } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TestCluster } from "./cluster.ts";
 import { cgroupsOf, leftoversOf, processesOf } from "./leftovers.ts";
 
 const cluster = new TestCluster("nodes-t", ["--nodes", "3"]);
 const nodes = ["nodes-t-node-2", "nodes-t-node-3"];
+/** Where the data really lie: the cluster is given a link, as where a larger disk has been added. */
+const disk = join(cluster.folder, "disk");
 
 const program = `
 require("http").createServer((q, r) => r.end(require("os").hostname() + "\\n")).listen(8080);
@@ -62,6 +72,8 @@ async function pods(): Promise<PodShown[]> {
 const ip = (...words: string[]): string => execFileSync("ip", words, { encoding: "utf8" });
 
 beforeAll(async () => {
+  mkdirSync(disk);
+  symlinkSync(disk, cluster.dataDirectory);
   await cluster.start("--timeout", "120s");
   const folder = join(cluster.folder, "image");
   mkdirSync(folder);
@@ -239,7 +251,16 @@ test("a node that is cut off loses its pods to the others; it comes back clean",
   );
 }, 240_000);
 
-test("nothing is left after the purge", async () => {
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    // It ended by itself meanwhile.
+    if ((error as { code?: string }).code !== "ESRCH") throw error;
+  }
+}
+
+test("nothing is left after the purge, though every process of it was killed before", async () => {
   const registry = "/var/lib/wherry/clusters.json";
   const mine = (JSON.parse(readFileSync(registry, "utf8")) as { name: string; index: number }[])
     .filter(({ name }) => name.startsWith(cluster.name))
@@ -247,8 +268,15 @@ test("nothing is left after the purge", async () => {
   expect(mine).toHaveLength(3);
   expect(processesOf(cluster.name)).not.toEqual([]);
   expect(cgroupsOf(cluster.name)).not.toEqual([]);
-  const { dataDirectory } = cluster;
   const uids = await cluster.podUids();
+  for (;;) {
+    // What one was just starting is found by the next look.
+    const pids = processesOf(cluster.name).map((line) => Number.parseInt(line, 10));
+    if (pids.length === 0) break;
+    for (const pid of pids) kill(pid);
+    await nextLook();
+  }
+  expect(leftoversOf(cluster.name, uids)).not.toEqual([]);
   await cluster.purge();
   expect(leftoversOf(cluster.name, uids)).toEqual([]);
   const interfaces = mine.map((index) => new RegExp(`^(wherry${index}|wh${index}n\\d+)$`));
@@ -258,6 +286,6 @@ test("nothing is left after the purge", async () => {
   expect(left).toEqual([]);
   for (const index of mine)
     expect(ip("route", "show", "table", "all", "proto", String(160 + index))).toBe("");
-  expect(existsSync(dataDirectory)).toBe(false);
+  expect(existsSync(disk)).toBe(false);
   expect(readFileSync(registry, "utf8")).not.toContain(`"${cluster.name}`);
 }, 120_000);

@@ -122,7 +122,8 @@ describeWith(["root", "containerd", "runc", "cni", "nft", "busybox"], "pulls", (
     expect(said).toContain(`Successfully pulled image "${reference}" in `);
     await cluster.ok("delete", "pod", "whole", "part");
     // Pods without a grace period are gone before their containers are.
-    const left = (): string[] => mounts().filter((line) => line.includes("/image-volumes/"));
+    const volumes = `${cluster.dataDirectory}/image-volumes/`;
+    const left = (): string[] => mounts().filter((line) => line.includes(volumes));
     await expect.poll(left, { timeout: 60_000 }).toEqual([]);
   });
 
