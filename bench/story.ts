@@ -1,20 +1,24 @@
 /**
  * What the story's promises take on three nodes of this machine. `pods`: 100 replicas from the Deployment's creation to Ready (wanted:
  * at least 80 % of the rate of bare CRI calls on the same three containerds). `failure`: from the end of the tolerated time on a node
- * that died to all of its pods Ready elsewhere. `dns`: questions a second for each core of the one who answers, beside dnsmasq (Debian's
+ * that died to all of its pods Ready elsewhere. `hpa`: from the first request of a load to all that an autoscaler may start for it being
+ * Ready, and where that time goes. `dns`: questions a second for each core of the one who answers, beside dnsmasq (Debian's
  * package) where that is installed. The ingress has a bench of its own (`ingress`). `story CASE`: only one.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
+import { get as requestOnce } from "node:http";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { containerdRuntime } from "#adapters/containerd/runtime.ts";
 import { linuxHost } from "#adapters/linux/host.ts";
 import { systemRpc } from "#adapters/nodejs/rpc.ts";
 import { Deployment } from "#api/apps/v1/deployment.ts";
+import { HorizontalPodAutoscaler } from "#api/autoscaling/v2/horizontalpodautoscaler.ts";
 import { Node } from "#api/core/v1/node.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import { Service } from "#api/core/v1/service.ts";
+import { PodMetrics } from "#api/metrics/v1beta1/podmetrics.ts";
 import type { WatchEvent } from "#api/request.ts";
 import type { Client } from "#client/client.ts";
 import type { Stored } from "#machinery/meta.ts";
@@ -44,6 +48,13 @@ const rounds = 3;
 const inParallel = 8;
 const failureReplicas = 30;
 const toleratedSeconds = 5;
+const burnImage = "story:1";
+const burnPort = 8080;
+const scaledReplicas = 4;
+/** Of the metrics' readings and of the controller, as upstream. */
+const periodSeconds = 15;
+/** When in the periods the load begins is chance; the rounds begin at different moments. */
+const hpaOffsetSeconds = [0, 5, 10];
 const dnsSeconds = 5;
 const dnsTurns = 3;
 const dnsInFlight = 32;
@@ -198,6 +209,121 @@ async function nodeFailure(cluster: BenchCluster, client: Client, watching: Clie
   }
 }
 
+const burning = (app: string) => {
+  const { metadata, spec } = deployment(app, 1);
+  const { template } = spec;
+  const main = {
+    name: "main",
+    image: burnImage,
+    ports: [{ containerPort: burnPort }],
+    readinessProbe: { httpGet: { path: "/readyz", port: burnPort }, periodSeconds: 1 },
+    resources: { requests: { cpu: "100m" } },
+  };
+  const made = { ...template, spec: { ...template.spec, containers: [main] } };
+  return { metadata, spec: { ...spec, template: made } };
+};
+const autoscaler = (app: string) => ({
+  metadata: { name: app, namespace },
+  spec: {
+    scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: app },
+    minReplicas: 1,
+    maxReplicas: scaledReplicas,
+    metrics: [
+      {
+        type: "Resource",
+        resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 50 } },
+      },
+    ],
+    behavior: { scaleDown: { stabilizationWindowSeconds: 0 } },
+  },
+});
+
+/** One customer, who asks again as soon as there is an answer; each keeps a pod busy for 200 ms. */
+class Customer {
+  #stays = true;
+  readonly #left: Promise<void>;
+  constructor(address: string) {
+    this.#left = this.#visit(address);
+  }
+  leave(): Promise<void> {
+    this.#stays = false;
+    return this.#left;
+  }
+  async #visit(address: string): Promise<void> {
+    while (this.#stays) {
+      await new Promise<void>((resolve, reject) => {
+        requestOnce(`http://${address}/burn`, { agent: false }, (answer) => {
+          answer.resume().on("end", resolve).on("error", reject);
+        }).on("error", reject);
+      });
+    }
+  }
+}
+
+interface Grown {
+  readonly totalSeconds: number;
+  readonly readingSeconds: number;
+  readonly syncSeconds: number;
+  readonly startSeconds: number;
+}
+
+async function grow(client: Client, pods: Pods, address: string): Promise<Grown> {
+  const [first] = pods.ready();
+  const [began, beganMs] = [performance.now(), Date.now()];
+  const customer = new Customer(address);
+  try {
+    const decided = await pods.until(() => pods.all().length === scaledReplicas);
+    // What the controller saw: the next reading is a period away.
+    const name = first?.metadata.name ?? "";
+    const { timestamp } = await client.get(PodMetrics, { namespace, name });
+    const readMs = parseTime(timestamp);
+    if (readMs === undefined) throw new Error(`the metrics of ${name} have no time`);
+    const ready = await pods.until(() => pods.ready().length === scaledReplicas);
+    const readingSeconds = Math.max(0, readMs - beganMs) / 1000;
+    return {
+      totalSeconds: (ready - began) / 1000,
+      readingSeconds,
+      syncSeconds: (decided - began) / 1000 - readingSeconds,
+      startSeconds: (ready - decided) / 1000,
+    };
+  } finally {
+    await customer.leave();
+  }
+}
+
+async function autoscaling(cluster: BenchCluster, client: Client, watching: Client): Promise<void> {
+  const app = "burning";
+  await cluster.buildImage("docs/story/app", burnImage);
+  const pods = await Pods.of(watching, app);
+  const grown: Grown[] = [];
+  try {
+    const made = await client.create(Service, {
+      metadata: { name: app, namespace },
+      spec: { selector: { app }, ports: [{ port: 80, targetPort: burnPort }] },
+    });
+    await client.create(Deployment, burning(app));
+    await pods.until(() => pods.ready().length === 1);
+    await client.create(HorizontalPodAutoscaler, autoscaler(app));
+    for (const offset of hpaOffsetSeconds) {
+      // Whole windows without the load, or without what the start used.
+      await sleep((2 * periodSeconds + offset) * 1000);
+      await pods.until(() => pods.all().length === 1 && pods.ready().length === 1);
+      grown.push(await grow(client, pods, made.spec.clusterIP ?? ""));
+      say("from load to Ready", grown.at(-1)?.totalSeconds ?? 0, "s");
+    }
+  } finally {
+    pods.stop();
+  }
+  const middle = (part: keyof Grown): number => median(grown.map((one) => one[part]));
+  say(`from load to ${scaledReplicas} replicas Ready, median`, middle("totalSeconds"), "s");
+  const every = `s (1 s precise; every ${periodSeconds} s)`;
+  say("of it, to the reading that shows all of the load", middle("readingSeconds"), every);
+  say("of it, to the controller's pass that acts on it", middle("syncSeconds"), every);
+  say("of it, to start them", middle("startSeconds"), "s");
+  const waited = grown.map((one) => 1 - one.startSeconds / one.totalSeconds);
+  say("the two periods' part of the whole, median", median(waited) * 100, "%");
+}
+
 /** One question over and over: asked, answered, asked again, as many in flight as \`dnsInFlight\`. */
 class Asker {
   readonly #socket: Socket = createSocket("udp4");
@@ -310,6 +436,10 @@ async function dns(cluster: BenchCluster, client: Client): Promise<void> {
 }
 
 const only = process.argv[2];
+const parts = { pods: manyPods, dns, hpa: autoscaling, failure: nodeFailure };
+if (only !== undefined && !(only in parts)) {
+  throw new Error(`there is no case ${only}: ${Object.keys(parts).join(", ")}`);
+}
 await onCluster("bench-story", async (cluster) => {
   await cluster.up("--nodes", String(nodeCount));
   await cluster.loadImage();
@@ -317,7 +447,6 @@ await onCluster("bench-story", async (cluster) => {
   const watching = await cluster.connect();
   await untilPodsMayCome(requests.client);
   say("load average", Number(loadAverage()), "");
-  const parts = { pods: manyPods, dns, failure: nodeFailure };
   for (const [name, part] of Object.entries(parts)) {
     if (only === undefined || only === name) await part(cluster, requests.client, watching.client);
   }

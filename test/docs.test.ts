@@ -129,3 +129,22 @@ test("checklists stay short", () => {
     expect(items.length, file).toBeLessThan(10);
   }
 });
+
+test("the manifests that the story shows are those that it applies", () => {
+  const shown =
+    /^(?:\[([\w.-]+)\]\(manifests\/([\w.-]+)\)(, in part)?:\n\n)?```yaml\n([\s\S]*?)^```/gm;
+  const pages = documents.filter((file) => /^docs\/story\/\d/.test(file));
+  const wrong = pages.flatMap((page) =>
+    [...textOf(page).matchAll(shown)]
+      .filter(([, name, target, part, block = ""]) => {
+        if (name === undefined || name !== target) return true;
+        const file = textOf(`docs/story/manifests/${name}`);
+        if (part === undefined) return file !== block;
+        const indented = (by: string): string => block.replace(/^(?=.)/gm, by);
+        const depths = new Set(matches(file, /^ */gm));
+        return ![...depths].some((by) => file.includes(indented(by)));
+      })
+      .map(([, name, , , block = ""]) => `${page}: ${name ?? block.split("\n")[0]}`),
+  );
+  expect(wrong).toEqual([]);
+});

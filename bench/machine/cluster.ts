@@ -60,6 +60,8 @@ export interface BenchCluster {
   /** kill -9 of all of wherry's own processes; containerd and the pods run on. */
   kill(): Promise<void>;
   loadImage(): Promise<void>;
+  /** Of a folder with a Node application. */
+  buildImage(folder: string, reference: string): Promise<void>;
   connect(): Promise<{ readonly client: Client; readonly close: () => void }>;
   /** Everything is gone, also after a failure. */
   remove(): Promise<void>;
@@ -170,6 +172,9 @@ function benchCluster(name: string): BenchCluster {
         ),
       );
       await run("image", "load", file, "--name", name);
+    },
+    async buildImage(application, reference) {
+      await run("image", "build", application, "-t", reference, "--name", name);
     },
     async connect() {
       const config = readYaml(readFileSync(kubeconfig, "utf8")) as Kubeconfig;

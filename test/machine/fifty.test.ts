@@ -15,6 +15,8 @@ import { describeWith } from "./requirements.ts";
 
 const stepMsMax = 120_000;
 const lookPauseMs = 250;
+/** Each keeps one pod busy at a time, so that the machine has time for the rest. */
+const customers = 4;
 
 interface Kubeconfig {
   readonly clusters: readonly {
@@ -50,6 +52,21 @@ function connect(kubeconfig: string): RemoteHandler {
       tls: { roots: pem(cluster["certificate-authority-data"]), identity: () => identity },
     },
   );
+}
+
+/** Who ask at one address after the other for what keeps a pod busy; who gets no answer asks again. */
+function crowd(addresses: readonly string[], port: number): () => Promise<void> {
+  let stays = true;
+  const visits = Array.from({ length: customers }, async (_, first) => {
+    for (let turn = first; stays; turn++) {
+      const address = addresses[turn % addresses.length];
+      await fetchText(`http://${address}:${port}/burn`).catch(() => pause(lookPauseMs));
+    }
+  });
+  return async () => {
+    stays = false;
+    await Promise.all(visits);
+  };
 }
 
 describeWith(["root", "containerd", "runc", "cni", "nft"], "fifty containers", () => {
@@ -89,6 +106,7 @@ describeWith(["root", "containerd", "runc", "cni", "nft"], "fifty containers", (
       },
       apply: (yaml) => cluster.apply(yaml),
       ask: (address, port) => fetchText(`http://${address}:${port}/`),
+      crowd: (addresses, port) => Promise.resolve(crowd(addresses, port)),
       crash: async ({ name, namespace = "" }) => {
         const url = "http://127.0.0.1:8080/crash";
         const program = ["node", "server.js", "ask", url];

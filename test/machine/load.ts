@@ -10,8 +10,8 @@ import { type RequestOptions, request as requestHttps } from "node:https";
 export interface LoadResult {
   readonly sent: number;
   readonly failed: readonly string[];
-  /** By performance.now(): when each of those that failed was sent. */
-  readonly failedSentMs: readonly number[];
+  /** Those that failed, by number: the first that was sent is 0. */
+  readonly lost: readonly number[];
   /** How often each body came. */
   readonly bodies: ReadonlyMap<string, number>;
 }
@@ -46,37 +46,43 @@ function once(
   });
 }
 
+export interface Load {
+  /** How many so far. */
+  sent(): number;
+  /** Those without an answer, by number, the oldest first. */
+  underWay(): ReadonlySet<number>;
+  stop(): Promise<LoadResult>;
+}
+
 /** `more`: of TLS, or headers. */
-export function startLoad(
-  url: string,
-  perSecond: number,
-  more: RequestOptions = {},
-): { stop(): Promise<LoadResult> } {
+export function startLoad(url: string, perSecond: number, more: RequestOptions = {}): Load {
   const failed: string[] = [];
-  const failedSentMs: number[] = [];
+  const lost: number[] = [];
   const bodies = new Map<string, number>();
-  const open = new Set<Promise<void>>();
+  const open = new Map<number, Promise<void>>();
   let sent = 0;
   const began = performance.now();
   const timer = setInterval(() => {
     const due = Math.floor(((performance.now() - began) / 1000) * perSecond);
     for (; sent < due; sent++) {
-      const sentMs = performance.now();
-      const one: Promise<void> = once(url, more).then((result) => {
-        open.delete(one);
+      const number = sent;
+      const one = once(url, more).then((result) => {
+        open.delete(number);
         if ("failed" in result) {
           failed.push(result.failed);
-          failedSentMs.push(sentMs);
+          lost.push(number);
         } else bodies.set(result.body, (bodies.get(result.body) ?? 0) + 1);
       });
-      open.add(one);
+      open.set(number, one);
     }
   }, 5);
   return {
+    sent: () => sent,
+    underWay: () => new Set(open.keys()),
     async stop() {
       clearInterval(timer);
-      await Promise.all(open);
-      return { sent, failed, failedSentMs, bodies };
+      await Promise.all(open.values());
+      return { sent, failed, lost, bodies };
     },
   };
 }

@@ -4,6 +4,7 @@
  * come about has come about, and throws when it does not.
  */
 import { Deployment } from "#api/apps/v1/deployment.ts";
+import { HorizontalPodAutoscaler } from "#api/autoscaling/v2/horizontalpodautoscaler.ts";
 import { Node } from "#api/core/v1/node.ts";
 import { Pod } from "#api/core/v1/pod.ts";
 import type { Client, Ref } from "#client/client.ts";
@@ -12,7 +13,7 @@ import type { Stored } from "#machinery/meta.ts";
 
 export interface Scene {
   readonly client: Client;
-  /** Runs a web server on port 8080 that answers GET / with its pod's name somewhere in it. */
+  /** Runs a web server on port 8080 that uses next to no CPU while nobody comes, and that answers GET / with its pod's name somewhere in it. */
   readonly image: string;
   /** Lets time pass until the work is done. */
   run<T>(work: Promise<T>): Promise<T>;
@@ -21,6 +22,8 @@ export interface Scene {
   apply(yaml: string): Promise<unknown>;
   /** What the address answers to GET /; from outside the cluster. */
   ask(address: string, port: number): Promise<string>;
+  /** Customers of the web come to these addresses; they keep its program busy until they are sent away. */
+  crowd(addresses: readonly string[], port: number): Promise<() => Promise<void>>;
   /** The container's program ends with an error. */
   crash(pod: Ref): Promise<void>;
   /** The node whose machine fails; the control plane is elsewhere. */
@@ -33,6 +36,8 @@ export interface Scene {
 const namespace = "fifty";
 const webPort = 30_500;
 const sizes: Readonly<Record<string, number>> = { web: 20, api: 15, worker: 15 };
+/** What the autoscaler may make of the web. */
+const webMax = 26;
 const badImage = "registry.invalid/web:2";
 
 const deployment = (name: string, replicas: number, image: string): string => `
@@ -77,6 +82,19 @@ spec:
   ports: [{ port: 80, targetPort: 8080, nodePort: ${webPort} }]
 `;
 
+/** An idle pod uses a small part of that, one with customers a multiple, also where many share a processor. */
+const autoscaler = `
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: { name: web, namespace: ${namespace} }
+spec:
+  scaleTargetRef: { apiVersion: apps/v1, kind: Deployment, name: web }
+  minReplicas: ${sizes["web"]}
+  maxReplicas: ${webMax}
+  metrics: [{ type: Resource, resource: { name: cpu, target: { type: AverageValue, averageValue: 16m } } }]
+  behavior: { scaleDown: { stabilizationWindowSeconds: 0 } }
+`;
+
 interface WithConditions {
   readonly status: {
     readonly conditions?: readonly { readonly type: string; readonly status: string }[] | null;
@@ -87,6 +105,9 @@ const isReady = ({ status }: WithConditions): boolean =>
   findCondition(status.conditions ?? [], "Ready")?.status === "True";
 const isLeaving = ({ metadata }: Stored<Pod>): boolean =>
   (metadata.deletionTimestamp ?? undefined) !== undefined;
+
+const addressOf = ({ status }: Stored<Node>): string =>
+  status.addresses?.find(({ type }) => type === "InternalIP")?.address ?? "";
 
 /** Resolves when all of it has happened and all is well again. */
 export async function fiftyContainers(scene: Scene): Promise<void> {
@@ -128,9 +149,12 @@ class FiftyContainers {
   }
 
   async trafficRises(): Promise<void> {
-    await this.#scale("web", 26);
-    await this.#untilWell("the web has grown");
-    await this.#scale("web", 20);
+    await this.#scene.apply(autoscaler);
+    await this.#scene.until("the autoscaler knows what the web uses", async () => {
+      const { status } = await this.#autoscaler();
+      return findCondition(status.conditions ?? [], "ScalingActive")?.status === "True";
+    });
+    await this.#whileCrowded("the web has grown");
     await this.#untilWell("the web has shrunk again");
   }
 
@@ -178,11 +202,12 @@ class FiftyContainers {
       return there.every(({ metadata }) => !names.includes(metadata.uid));
     });
     await this.#untilWell("all is well again");
-    await this.#scale("web", 26);
-    await this.#untilWell("new pods run everywhere");
-    const used = (await this.#pods("web")).some(({ spec }) => spec.nodeName === lost);
-    demand(used, `${lost} is back and gets no new pod`);
-    await this.#answersAtEvery(await this.#nodes());
+    await this.#whileCrowded("new pods run everywhere", async () => {
+      const used = (await this.#pods("web")).some(({ spec }) => spec.nodeName === lost);
+      demand(used, `${lost} is back and gets no new pod`);
+      await this.#answersAtEvery(await this.#nodes());
+    });
+    await this.#untilWell("the web has shrunk once more");
   }
 
   /** Every Deployment has all of its pods, ready, none too many; nobody shares an address. `without`: nothing of it counts. */
@@ -201,9 +226,9 @@ class FiftyContainers {
   }
 
   async #answersAtEvery(nodes: readonly Stored<Node>[]): Promise<void> {
-    for (const { metadata, status } of nodes) {
-      const address = status.addresses?.find(({ type }) => type === "InternalIP")?.address ?? "";
-      const answer = await this.#scene.ask(address, webPort);
+    for (const node of nodes) {
+      const { metadata } = node;
+      const answer = await this.#scene.ask(addressOf(node), webPort);
       const names = (await this.#pods("web")).map((pod) => pod.metadata.name);
       demand(
         names.some((name) => answer.includes(name)),
@@ -222,11 +247,22 @@ class FiftyContainers {
   async #nodes(): Promise<readonly Stored<Node>[]> {
     return (await this.#scene.run(this.#scene.client.list(Node))).items;
   }
-  async #scale(name: string, replicas: number): Promise<void> {
-    this.#sizes.set(name, replicas);
-    const { client } = this.#scene;
-    const body = { spec: { replicas } };
-    await this.#scene.run(client.patch(Deployment, { namespace, name }, "merge", body));
+  #autoscaler(): Promise<Stored<HorizontalPodAutoscaler>> {
+    return this.#scene.client.get(HorizontalPodAutoscaler, { namespace, name: "web" });
+  }
+  /** Customers come, and leave once the web has grown as far as it may and `meanwhile` is done. */
+  async #whileCrowded(what: string, meanwhile?: () => Promise<void>): Promise<void> {
+    const before = this.#sizes.get("web") ?? 0;
+    const nodes = await this.#nodes();
+    const leave = await this.#scene.crowd(nodes.map(addressOf), webPort);
+    try {
+      this.#sizes.set("web", webMax);
+      await this.#untilWell(what);
+      await meanwhile?.();
+    } finally {
+      await leave();
+    }
+    this.#sizes.set("web", before);
   }
   async #setImage(name: string, image: string): Promise<void> {
     const { client } = this.#scene;
