@@ -56,15 +56,15 @@ function connect(kubeconfig: string): RemoteHandler {
 
 /** Who ask at one address after the other for what keeps a pod busy; who gets no answer asks again. */
 function crowd(addresses: readonly string[], port: number): () => Promise<void> {
-  let stays = true;
+  const crowded = { stays: true };
   const visits = Array.from({ length: customers }, async (_, first) => {
-    for (let turn = first; stays; turn++) {
+    for (let turn = first; crowded.stays; turn++) {
       const address = addresses[turn % addresses.length];
       await fetchText(`http://${address}:${port}/burn`).catch(() => pause(lookPauseMs));
     }
   });
   return async () => {
-    stays = false;
+    crowded.stays = false;
     await Promise.all(visits);
   };
 }
