@@ -25,6 +25,7 @@ import type {
 import { groupVersions, resourceLines } from "./generated/resources.ts";
 import { type PackageTable, packageTables } from "./generated/tables/index.ts";
 
+const machinery = "io.k8s.apimachinery.pkg";
 const scalars: Readonly<Record<string, ScalarSchema>> = {
   s: { type: "string" },
   b: { type: "boolean" },
@@ -32,13 +33,18 @@ const scalars: Readonly<Record<string, ScalarSchema>> = {
   l: { type: "int64" },
   f: { type: "float64" },
   y: { type: "bytes" },
-  t: { type: "time" },
-  u: { type: "microTime" },
-  d: { type: "duration" },
-  q: { type: "quantity" },
-  x: { type: "intOrString" },
-  a: { type: "any", isAtomic: true },
-  F: { type: "fields" },
+  t: { type: "time", name: `${machinery}.apis.meta.v1.Time` },
+  u: { type: "microTime", name: `${machinery}.apis.meta.v1.MicroTime` },
+  d: { type: "duration", name: `${machinery}.apis.meta.v1.Duration` },
+  q: { type: "quantity", name: `${machinery}.api.resource.Quantity` },
+  x: { type: "intOrString", name: `${machinery}.util.intstr.IntOrString` },
+  a: { type: "any", isAtomic: true, name: `${machinery}.runtime.RawExtension` },
+  j: {
+    type: "any",
+    isAtomic: true,
+    name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON",
+  },
+  F: { type: "fields", name: `${machinery}.apis.meta.v1.FieldsV1` },
 };
 
 /** A type as its line says it: most are objects, a few are "any" with alternatives. */
@@ -246,6 +252,19 @@ export function kindSchema(group: string, version: string, kind: string): Object
     if (decoded.kind && decoded.schema.type === "object") return decoded.schema;
   }
   return undefined;
+}
+
+/** The kind that a type is; undefined: it is part of one. */
+export function kindOfType(
+  name: string,
+): { readonly group: string; readonly version: string; readonly kind: string } | undefined {
+  const dot = name.lastIndexOf(".");
+  const key = keyByModel.get(name.slice(0, dot));
+  if (key === undefined) return undefined;
+  const kind = name.slice(dot + 1);
+  if (!decodeType(`${key}.${kind}`).kind) return undefined;
+  const { group, version } = tableOf(key);
+  return { group, version, kind };
 }
 
 /** Every type's name, in the tables' order. */

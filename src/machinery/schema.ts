@@ -20,7 +20,7 @@ export interface ScalarSchema {
     | "intOrString"
     | "any"
     | "fields";
-  /** Upstream's name of the type, where it has alternatives. */
+  /** Upstream's name of the type, where it is more than one of JSON's own. */
   readonly name?: string;
   /** For "any": a change of any part is a change of the whole. */
   readonly isAtomic?: true;

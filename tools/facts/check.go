@@ -157,7 +157,7 @@ var scalarForms = map[string][2]string{
 
 var scalarNames = map[string][]string{
 	"quantity": {"Quantity"}, "intOrString": {"IntOrString"}, "time": {"Time"}, "microTime": {"MicroTime"},
-	"fields": {"FieldsV1"}, "any": {"RawExtension", "JSON", ""}, "duration": {"Duration"},
+	"fields": {"FieldsV1"}, "any": {"RawExtension", ""}, "json": {"JSON"}, "duration": {"Duration"},
 }
 
 func checkType(f *findings, what string, t *schemaType, schema openapiSchema) {

@@ -128,7 +128,7 @@ func (w *interfaceWriter) typeName(t *schemaType) string {
 		return "number"
 	case "intOrString":
 		return "number | string"
-	case "any":
+	case "any", "json":
 		return "unknown"
 	case "fields":
 		return "Record<string, unknown>"

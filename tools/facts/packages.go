@@ -103,7 +103,7 @@ var scalarTypes = map[string]string{
 	"k8s.io/apimachinery/pkg/runtime.RawExtension":                  "any",
 	"k8s.io/apimachinery/pkg/runtime.Object":                        "any",
 	"k8s.io/apimachinery/pkg/runtime.Unknown":                       "any",
-	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSON": "any",
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSON": "json",
 	"k8s.io/component-base/logs/api/v1.TimeOrMetaDuration":          "intOrString",
 	"k8s.io/apimachinery/pkg/api/resource.QuantityValue":            "quantity",
 	"time.Duration": "int64",

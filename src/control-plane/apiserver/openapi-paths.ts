@@ -87,6 +87,10 @@ const single: Readonly<Record<string, Operation>> = {
   create: { method: "post", action: "post" },
 };
 
+/** Upstream: what only joins two ends tells no kind of its own. */
+export const isConnection = ({ kind }: Pick<Target, "kind">): boolean =>
+  /^(Pod|Service|Node)\w+Options$/.test(kind);
+
 /** How a kind's schema is named; kinds that the generated facts do not know are named by who defines them. */
 type NameOf = (target: Target) => string | undefined;
 

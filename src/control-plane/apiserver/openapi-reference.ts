@@ -4,7 +4,6 @@ export type Dialect = "v2" | "v3";
 
 const prefixes = { v2: "#/definitions/", v3: "#/components/schemas/" } as const;
 
-export function reference(name: string, dialect: Dialect): Record<string, unknown> {
-  const ref = { $ref: `${prefixes[dialect]}${name}` };
-  return dialect === "v2" ? ref : { allOf: [ref] };
-}
+export const reference = (name: string, dialect: Dialect): { readonly $ref: string } => ({
+  $ref: `${prefixes[dialect]}${name}`,
+});

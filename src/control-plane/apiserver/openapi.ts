@@ -3,166 +3,20 @@
  * supported, and for those that read merge keys and list types from it. Of v2, which is one document for all, the bytes are kept; v3 is
  * made anew each time: its documents are many and asked for rarely.
  */
-import { kindSchema, typeSchema } from "#api/facts.ts";
+import { kindSchema } from "#api/facts.ts";
 import type { ApiResponse } from "#api/request.ts";
 import { isObject, setKey } from "#machinery/object.ts";
-import type { Field, ObjectSchema, ScalarSchema, Schema } from "#machinery/schema.ts";
 import { notAcceptable } from "#machinery/status-error.ts";
 import type { Crypto } from "#ports/crypto.ts";
 import type { Bytes } from "#ports/stream.ts";
 import type { ChainContext } from "./chain.ts";
 import type { AggregatedVersion, Discovery, ServedFacts } from "./discovery.ts";
 import { acceptClauses } from "./media-type.ts";
-import { metaDescriptions } from "./meta-descriptions.ts";
 import { encodeJson } from "./object-codec.ts";
-import { resourcePaths } from "./openapi-paths.ts";
+import { isConnection, resourcePaths } from "./openapi-paths.ts";
 import { openApiProtobuf } from "./openapi-protobuf.ts";
-import { type Dialect, reference } from "./openapi-reference.ts";
+import { type Json, Schemas } from "./openapi-schemas.ts";
 import { serverVersion } from "./public-paths.ts";
-
-type Json = Record<string, unknown>;
-const scalars: Readonly<Record<ScalarSchema["type"], Json>> = {
-  string: { type: "string" },
-  boolean: { type: "boolean" },
-  int32: { type: "integer", format: "int32" },
-  int64: { type: "integer", format: "int64" },
-  float64: { type: "number", format: "double" },
-  bytes: { type: "string", format: "byte" },
-  time: { type: "string", format: "date-time" },
-  microTime: { type: "string", format: "date-time" },
-  duration: { type: "string" },
-  quantity: { type: "string" },
-  intOrString: { type: "string", format: "int-or-string" },
-  any: {},
-  fields: { type: "object" },
-};
-const scalarsV3: Partial<Record<ScalarSchema["type"], Json>> = {
-  quantity: { oneOf: [{ type: "string" }, { type: "number" }] },
-  intOrString: { format: "int-or-string", oneOf: [{ type: "integer" }, { type: "string" }] },
-};
-
-function schemaJson(schema: Schema, dialect: Dialect, found: (schema: ObjectSchema) => void): Json {
-  switch (schema.type) {
-    case "object":
-      found(schema.plain ?? schema);
-      return {
-        ...reference(schema.name, dialect),
-        ...(schema.plain === undefined ? {} : { "x-kubernetes-map-type": schema.mapType }),
-      };
-    case "list": {
-      const items = schemaJson(schema.items, dialect, found);
-      const list = { type: "array", items };
-      if (schema.implied === true) return list;
-      return {
-        ...list,
-        "x-kubernetes-list-type": schema.listType,
-        ...(schema.listType === "map" ? { "x-kubernetes-list-map-keys": schema.keys } : {}),
-      };
-    }
-    case "map":
-      return {
-        type: "object",
-        additionalProperties: schemaJson(schema.values, dialect, found),
-        ...(schema.mapType === "atomic" ? { "x-kubernetes-map-type": "atomic" } : {}),
-      };
-    default: {
-      const other = dialect === "v3" ? scalarsV3[schema.type] : undefined;
-      return other ?? scalars[schema.type];
-    }
-  }
-}
-
-function fieldJson(field: Field, dialect: Dialect, found: (schema: ObjectSchema) => void): Json {
-  const { patchStrategy, patchMergeKey, enum: values } = field;
-  return {
-    ...schemaJson(field.schema, dialect, found),
-    ...(field.default === undefined ? {} : { default: field.default }),
-    ...(values === undefined ? {} : { enum: values }),
-    ...(patchStrategy === undefined
-      ? {}
-      : { "x-kubernetes-patch-strategy": patchStrategy.join(",") }),
-    ...(patchMergeKey === undefined ? {} : { "x-kubernetes-patch-merge-key": patchMergeKey }),
-  };
-}
-
-/** The schemas of some types and of everything they refer to. */
-class Schemas {
-  readonly #dialect: Dialect;
-  readonly #waiting: ObjectSchema[] = [];
-  readonly #kinds = new Map<string, Json[]>();
-  readonly made: Record<string, Json> = {};
-
-  constructor(dialect: Dialect) {
-    this.#dialect = dialect;
-  }
-
-  readonly add = (schema: ObjectSchema): void => {
-    if (schema.name in this.made) return;
-    this.made[schema.name] = {};
-    this.#waiting.push(schema);
-  };
-
-  addKind(schema: ObjectSchema, kind: Json): void {
-    const known = this.#kinds.get(schema.name) ?? [];
-    if (!known.some((one) => one.group === kind.group && one.version === kind.version))
-      this.#kinds.set(schema.name, [...known, kind]);
-    this.add(schema);
-  }
-
-  /** A custom resource and its list, as the definition has it. */
-  addCustom(schema: ObjectSchema, facts: ServedFacts["facts"]): void {
-    const { group, version, kind } = facts;
-    const own = schema.custom?.openApi(this.#dialect) ?? {};
-    const groupKind = "x-kubernetes-group-version-kind";
-    this.made[schema.name] = { ...own, [groupKind]: [{ group, kind, version }] };
-    for (const name of [objectMeta, listMeta]) this.add(typeSchema(name));
-    const listKind = facts.listKind ?? `${kind}List`;
-    this.made[`${schema.name}List`] = {
-      type: "object",
-      required: ["items"],
-      properties: {
-        apiVersion: { type: "string" },
-        items: { type: "array", items: reference(schema.name, this.#dialect) },
-        kind: { type: "string" },
-        metadata: reference(listMeta, this.#dialect),
-      },
-      [groupKind]: [{ group, kind: listKind, version }],
-    };
-  }
-
-  finish(): Record<string, Json> {
-    for (let schema = this.#waiting.pop(); schema !== undefined; schema = this.#waiting.pop())
-      this.made[schema.name] = this.#make(schema);
-    for (const [name, kinds] of this.#kinds) {
-      const json = this.made[name];
-      if (json !== undefined) json["x-kubernetes-group-version-kind"] = kinds;
-    }
-    return this.made;
-  }
-
-  #make(schema: ObjectSchema): Json {
-    const properties: Json = {};
-    const required: string[] = [];
-    for (const field of schema.fields.values()) {
-      const description = schema.name === objectMeta ? metaDescriptions[field.name] : undefined;
-      const json = fieldJson(field, this.#dialect, this.add);
-      properties[field.name] = description === undefined ? json : { description, ...json };
-      if (field.required) required.push(field.name);
-    }
-    return {
-      type: "object",
-      properties,
-      ...(required.length === 0 ? {} : { required: required.sort() }),
-      ...(schema.mapType === "atomic" ? { "x-kubernetes-map-type": "atomic" } : {}),
-    };
-  }
-}
-
-const objectMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-const listMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
-const metaTypes = ["DeleteOptions", "Status", "APIResourceList", "WatchEvent"].map(
-  (name) => `io.k8s.apimachinery.pkg.apis.meta.v1.${name}`,
-);
 
 function addResource(schemas: Schemas, served: ServedFacts): void {
   const { facts, subresources, schema: own } = served;
@@ -177,8 +31,20 @@ function addResource(schemas: Schemas, served: ServedFacts): void {
   };
   add({ group, version, kind });
   if (facts.verbs.includes("list")) add({ group, version, kind: `${kind}List` });
-  for (const { group, version, kind } of subresources) add({ group, version, kind });
+  for (const sub of subresources) if (!isConnection(sub)) add(sub);
 }
+
+/** The only way in that OpenAPI can name: a bearer's token. */
+const securitySchemes = {
+  BearerToken: {
+    description: "Bearer Token authentication",
+    type: "apiKey",
+    name: "authorization",
+    in: "header",
+  },
+};
+/** Others are only asked: reviews. */
+const isStored = ({ facts }: ServedFacts): boolean => facts.verbs.some((verb) => verb !== "create");
 
 const info = { title: "Kubernetes", version: serverVersion.gitVersion };
 
@@ -244,7 +110,10 @@ export class OpenApi {
       for (const { version, resources, by } of versions) {
         if (pathOf(name, version) !== match[1] || isOthers(by)) continue;
         const tag = this.#hash(name, version, resources);
-        const made = { bytes: encodeJson(this.#documentV3(resources)), tag: `"${tag}"` };
+        const made = {
+          bytes: encodeJson(this.#documentV3({ group: name, version }, resources)),
+          tag: `"${tag}"`,
+        };
         return answer(context, made, "application/json");
       }
     }
@@ -279,12 +148,20 @@ export class OpenApi {
     return this.#index;
   }
 
-  #documentV3(resources: readonly ServedFacts[]): Json {
+  #documentV3(
+    version: { readonly group: string; readonly version: string },
+    resources: readonly ServedFacts[],
+  ): Json {
     const schemas = new Schemas("v3");
-    for (const name of metaTypes) schemas.add(typeSchema(name));
+    schemas.addMeta([version], resources.some(isStored));
     for (const resource of resources) addResource(schemas, resource);
     const paths = Object.assign({}, ...resources.map((one) => resourcePaths(one, "v3"))) as Json;
-    return { openapi: "3.0.0", info, paths, components: { schemas: schemas.finish() } };
+    return {
+      openapi: "3.0.0",
+      info,
+      paths,
+      components: { schemas: schemas.finish(), securitySchemes },
+    };
   }
 
   #v2(context: ChainContext): ApiResponse {
@@ -305,7 +182,12 @@ export class OpenApi {
     const all = this.#groups().flatMap(({ versions }) => versions);
     const resources = all.flatMap((one) => (isOthers(one.by) ? [] : one.resources));
     const schemas = new Schemas("v2");
-    for (const name of metaTypes) schemas.add(typeSchema(name));
+    schemas.addMeta(
+      this.#groups().flatMap(({ name, versions }) =>
+        versions.map(({ version }) => ({ group: name, version })),
+      ),
+      true,
+    );
     for (const resource of resources) addResource(schemas, resource);
     const paths = Object.assign({}, ...resources.map((one) => resourcePaths(one, "v2"))) as Json;
     const definitions = schemas.finish();

@@ -178,6 +178,15 @@ function subresource(
   return connected;
 }
 
+/** Whether the path has a namespace, or none, as the kind's paths do. */
+function isWhereItsKindIs({ info }: ChainContext, { resource }: ServedResource): boolean {
+  if (!resource.namespaced) return info.namespace === "" || info.resource === "namespaces";
+  if (info.namespace !== "") return true;
+  // Upstream: across all namespaces a custom resource has no path for other verbs at all.
+  if (resource.schema.custom !== undefined) return info.verb === "list" || info.verb === "watch";
+  return info.parts.length === 1;
+}
+
 export function routes(parts: RouteParts): ChainHandler {
   return async (context) => {
     const { info } = context;
@@ -203,12 +212,10 @@ export function routes(parts: RouteParts): ChainHandler {
     if (review !== undefined)
       return await handleReview(context, review, parts.world, parts.reviews);
     const served = parts.served.get(id);
-    if (served === undefined) {
+    if (served === undefined || !isWhereItsKindIs(context, served)) {
       if (isOfKnownGroup(context, parts.discovery)) throw noSuchPath();
       return noSuchPage(context);
     }
-    if (!served.resource.namespaced && info.namespace !== "" && info.resource !== "namespaces")
-      throw noSuchPath();
     context.protobuf = served.resource.schema.custom === undefined;
     const { deprecation } = served.resource;
     if (deprecation !== undefined) context.warnings.push(deprecation);
